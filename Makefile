@@ -1,0 +1,50 @@
+# make demo           set everything up, train a small language model from raw text to assistant, and serve it
+# make demo ARGS=...  the same with options of `cutaway demo`, such as ARGS=--no-serve
+# make test           lint and every test
+# make setup | lint | bench | clean
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# What the installed package is made from; the page's sources count, because installing builds the page.
+SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py) \
+	$(shell find web -type d -name node_modules -prune -o -type f -print 2>/dev/null)
+
+.PHONY: setup demo test lint bench clean
+.DELETE_ON_ERROR:
+
+setup: .venv/.dev
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Cutaway needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# Two stamps: to run needs less than to develop.
+.venv/.runtime: $(SOURCES) | .venv/bin/python
+	$(PIP) -e .
+	@touch $@
+
+.venv/.dev: $(SOURCES) | .venv/bin/python
+	$(PIP) -e '.[dev]'
+	@touch .venv/.runtime $@
+
+demo: .venv/.runtime
+	$(BIN)/cutaway demo $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/vulture
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+bench: .venv/.dev
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:
+	rm -rf .venv build dist src/cutaway/serve/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

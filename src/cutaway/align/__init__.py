@@ -1,0 +1,1 @@
+"""From a language model to an assistant: fine-tuning on conversations, and reinforcement learning."""

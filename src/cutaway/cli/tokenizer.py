@@ -1,0 +1,102 @@
+"""`cutaway tokenizer`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cutaway.cli.bring import bring
+from cutaway.cli.help import with_example
+from cutaway.cli.options import Json, Out, Recipe, Seed, Set, Text
+from cutaway.runs import BadInput
+
+if TYPE_CHECKING:
+    from cutaway.tokens import Tokenizer
+
+app = typer.Typer(
+    name="tokenizer",
+    help=with_example('cutaway tokenizer encode runs/demo "In the beginning"', "Train a tokenizer, and use it."),
+    short_help="Train a tokenizer, and use it.",
+)
+
+Where = Annotated[
+    Path, typer.Argument(metavar="TOKENIZER", help="A run (runs/demo), a model directory or a tokenizer.json.")
+]
+
+TRAIN = with_example(
+    "cutaway tokenizer train demo --set tokenizer.vocab_size=8192",
+    """Bring a run up to its tokenizer: the corpus, if it is not there yet, then byte-level BPE trained on it.""",
+)
+ENCODE = with_example(
+    'cutaway tokenizer encode runs/demo "In the beginning"',
+    """Show a text as the tokens that a model sees: each token's id and its text. Without TEXT, standard input is read.""",
+)
+DECODE = with_example(
+    "cutaway tokenizer decode runs/demo 301 287",
+    """Show token ids as the text they stand for. Without ids, they are read from standard input.""",
+)
+
+
+@app.command("train", help=TRAIN, short_help="Train a run's tokenizer.")
+def train(recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None) -> None:
+    """Run a recipe up to its tokenizer."""
+    bring(recipe, until="tokenizer", out=out, seed=seed, text=text, sets=sets)
+
+
+@app.command("encode", help=ENCODE, short_help="Show a text as tokens.")
+def encode(
+    where: Where,
+    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="The text.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the tokens of a text."""
+    tokenizer = open_tokenizer(where)
+    ids = tokenizer.encode(sys.stdin.read() if text is None else text)
+    if as_json:
+        tokens = [{"id": id_, "bytes": list(tokenizer.token_bytes(id_))} for id_ in ids]
+        print(json.dumps({"ids": ids, "tokens": tokens}))
+        return
+    for id_ in ids:
+        # repr: a token may be a space, a line break, or part of a character.
+        raw = tokenizer.token_bytes(id_)
+        try:
+            shown = repr(raw.decode("utf-8"))
+        except UnicodeDecodeError:
+            shown = repr(raw)
+        print(f"{id_:>7}  {shown}")
+
+
+@app.command("decode", help=DECODE, short_help="Show token ids as text.")
+def decode(
+    where: Where,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Token ids.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the text of token ids."""
+    tokenizer = open_tokenizer(where)
+    given = ids or _read_ids(sys.stdin.read())
+    for id_ in given:
+        if not 0 <= id_ < tokenizer.vocab_size:
+            raise BadInput(f"{id_} is no token; they go from 0 to {tokenizer.vocab_size - 1}")
+    text = tokenizer.decode(given)
+    print(json.dumps({"ids": given, "text": text}, ensure_ascii=False) if as_json else text)
+
+
+def open_tokenizer(where: Path) -> Tokenizer:
+    """The tokenizer of a run, of a model directory, or in a file."""
+    from cutaway.tokens import Tokenizer
+
+    of_run = where / "tokenizer" / "tokenizer.json"
+    return Tokenizer.load(of_run if of_run.exists() else where)
+
+
+def _read_ids(text: str) -> list[int]:
+    words = text.replace(",", " ").replace("[", " ").replace("]", " ").split()
+    try:
+        return [int(word) for word in words]
+    except ValueError as error:
+        raise BadInput(f"standard input holds something that is no token id ({error}); give whole numbers") from None

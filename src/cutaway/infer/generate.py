@@ -1,0 +1,158 @@
+"""Writing on from a prompt: one sequence as a stream, or many at once."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from cutaway.infer.sampling import GREEDY, Sampling
+from cutaway.model import KVCache, Transformer
+from cutaway.runs import BadInput
+from cutaway.tokens import Tokenizer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One token of an answer.
+
+    Attributes:
+        token: its id.
+        text: what it adds to the text; empty while a character's bytes are not yet complete.
+        logprob: natural logarithm of the probability that the model gave it, before temperature and truncation.
+        alternatives: the likeliest tokens there and their probabilities, likeliest first.
+        forced: whether it was put there (a tool's output) and not chosen by the model.
+    """
+
+    token: int
+    text: str
+    logprob: float
+    alternatives: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    forced: bool = False
+
+
+class TextStream:
+    """Turns tokens into text as they come, holding back bytes that do not yet make a character."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.silent = frozenset(tokenizer.special.values())
+
+    def add(self, token: int) -> str:
+        """The text that one more token completes. Special tokens have none."""
+        return "" if token in self.silent else self.decoder.decode(self.tokenizer.token_bytes(token))
+
+    def finish(self) -> str:
+        """What is left when the tokens end inside a character."""
+        return self.decoder.decode(b"", final=True)
+
+
+class Session:
+    """One sequence that grows: what has been read is kept and never computed again."""
+
+    def __init__(self, model: Transformer) -> None:
+        self.model = model
+        self.cache = KVCache(model.config, 1, model.config.context)
+        self.ids: list[int] = []
+        self.logits = torch.empty(0)
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit into the context."""
+        return self.model.config.context - len(self.ids)
+
+    @torch.inference_mode()
+    def read(self, ids: Sequence[int]) -> None:
+        """Append tokens; `logits` `[1, vocab]` are then those after the last one. Raises `BadInput` past the context."""
+        if len(ids) > self.room:
+            raise BadInput(
+                f"{len(self.ids) + len(ids)} tokens do not fit into the model's context of {self.model.config.context}"
+            )
+        hidden = self.model.hidden(torch.tensor([list(ids)]), cache=self.cache)
+        self.logits = self.model.logits(hidden[:, -1])
+        self.ids += ids
+
+
+def stream(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    session: Session,
+    *,
+    max_tokens: int,
+    sampling: Sampling,
+    stop_ids: Collection[int],
+    generator: torch.Generator,
+    top: int = 0,
+) -> Iterator[Step]:
+    """Write on from what `session` has read, until a stop token (given as a step too), `max_tokens`, or a full context.
+
+    `top` is how many alternatives each step carries.
+    """
+    text = TextStream(tokenizer)
+    for _ in range(min(max_tokens, session.room)):
+        token = int(sampling.choose(session.logits, generator))
+        yield step_of(session, token, text.add(token), top)
+        if token in stop_ids or session.room == 0:
+            return
+        session.read([token])
+
+
+def step_of(session: Session, token: int, text: str, top: int, *, forced: bool = False) -> Step:
+    """What the model thought of `token` in the place that `session` has come to."""
+    logprobs = session.logits[0].log_softmax(-1)
+    best = logprobs.topk(min(top, len(logprobs))) if top else None
+    alternatives = [(int(i), float(p.exp())) for p, i in zip(*best, strict=True)] if best else []
+    return Step(token, text, float(logprobs[token]), alternatives, forced)
+
+
+@torch.inference_mode()
+def generate_batch(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_tokens: int,
+    stop_ids: Collection[int],
+    sampling: Sampling = GREEDY,
+    batch_size: int = 256,
+) -> list[list[int]]:
+    """Write on from many prompts at once; give each one's new tokens, a stop token included.
+
+    Prompts of like length share a batch, and a batch goes on without the sequences that have ended. Raises `BadInput`
+    if a prompt alone does not fit into the context; a continuation ends where the context does.
+    """
+    generator = sampling.generator()
+    stops = torch.tensor(sorted(stop_ids))
+    results: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    for at in range(0, len(order), batch_size):
+        rows = order[at : at + batch_size]
+        longest = max(len(prompts[i]) for i in rows)
+        room = model.config.context - longest
+        if room < 0:
+            raise BadInput(f"a prompt of {longest} tokens does not fit into the model's context of {model.config.context}")
+        starts = torch.tensor([longest - len(prompts[i]) for i in rows])
+        tokens = torch.tensor([[0] * (longest - len(prompts[i])) + list(prompts[i]) for i in rows])
+        cache = KVCache(model.config, len(rows), longest + min(max_tokens, room), starts)
+        alive = torch.tensor(rows)
+        for _ in range(min(max_tokens, room)):
+            hidden = model.hidden(tokens, cache=cache)
+            chosen = sampling.choose(model.logits(hidden[:, -1]), generator)
+            for i, token in zip(alive.tolist(), chosen.tolist(), strict=True):
+                results[i].append(token)
+            going = ~torch.isin(chosen, stops)
+            if not going.any():
+                break
+            # Copying the cache costs about as much as a step, so ended rows are dropped a quarter at a time.
+            if going.float().mean() < 0.75:
+                cache.keep(going)
+                alive, chosen = alive[going], chosen[going]
+            tokens = chosen[:, None]
+    return [cut_at_stop(result, stop_ids) for result in results]
+
+
+def cut_at_stop(ids: list[int], stop_ids: Collection[int]) -> list[int]:
+    """The ids up to and including the first stop token."""
+    return next((ids[: i + 1] for i, token in enumerate(ids) if token in stop_ids), ids)

@@ -1,0 +1,169 @@
+"""Running a recipe's stages, as make would: what is finished and unchanged is not done again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cutaway.pipeline.recipe import Recipe
+from cutaway.pipeline.stage import Stage, StageContext
+from cutaway.pipeline.stages import STAGES
+from cutaway.runs import BadInput, Manifest, Progress, RunDirectory, StageRecord, atomic, to_toml
+from cutaway.runs.manifest import hash_files, hash_object, hash_path, peak_memory
+
+AnyStage = Stage[Any]
+
+
+def run_recipe(recipe: Recipe, run: RunDirectory, progress: Progress, until: str | None = None) -> None:
+    """Bring `run` up to the stage or verb `until` (None: all of the recipe), doing only what is not done yet.
+
+    Stopped at any moment, by Ctrl-C or kill -9, the same call carries on.
+
+    Raises:
+        BadInput: another process uses the run, there is no such stage, or a stage found its input at fault.
+        CutawayError: a stage failed, or the disk is full.
+    """
+    run_stages(needed_for(until, STAGES), recipe, run, progress)
+
+
+def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
+    """The stages, in order, that the stage or verb `until` needs, with itself; all of them for None."""
+    if until is None:
+        return list(stages)
+    wanted = {stage.name for stage in stages if until in (stage.name, stage.verb)}
+    if not wanted:
+        raise BadInput(f"there is no stage {until}; the stages are {', '.join(stage.name for stage in stages)}")
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted.update(stage.inputs)
+    return [stage for stage in stages if stage.name in wanted]
+
+
+def run_stages(stages: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, progress: Progress) -> None:
+    """Go through `stages` in order, which names every stage after its inputs. See `run_recipe`."""
+    with run.lock():
+        manifest = _manifest(run, recipe.seed)
+        atomic.write_text(run.path / "recipe.toml", to_toml(recipe))
+        unchanged: list[str] = []
+        for stage in stages:
+            if _is_done(stage, recipe, run, manifest):
+                unchanged.append(stage.name)
+                continue
+            _tell(unchanged, progress)
+            with progress.stage(stage.name):
+                _run_stage(stage, recipe, run, manifest, progress)
+        _tell(unchanged, progress)
+
+
+def _manifest(run: RunDirectory, seed: int) -> Manifest:
+    """The run's manifest, brought up to this machine's state, with the records of earlier stages."""
+    earlier = Manifest.read(run)
+    manifest = Manifest.of_this_machine(seed)
+    if earlier:
+        manifest.stages = earlier.stages
+    return manifest
+
+
+def _tell(unchanged: list[str], progress: Progress) -> None:
+    if unchanged:
+        progress.say(f"finished earlier, unchanged: {', '.join(unchanged)}")
+        unchanged.clear()
+
+
+def _is_done(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> bool:
+    record = manifest.stages.get(stage.name)
+    return (
+        record is not None
+        and record.state == "finished"
+        and _is_same_work(record, stage, recipe, manifest)
+        # Also what is on disk: someone may have removed or cut short an output.
+        and hash_files(run.stage(stage.folder), stage.outputs) == record.outputs
+    )
+
+
+def _run_stage(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest, progress: Progress) -> None:
+    directory = run.stage(stage.folder)
+    earlier = manifest.stages.get(stage.name)
+    resumes = earlier is not None and _is_same_work(earlier, stage, recipe, manifest)
+    # Cleared before the manifest says that the new work began: killed in between, the next call clears again.
+    if not resumes and stage.place is None:
+        shutil.rmtree(directory, ignore_errors=True)
+    elif not resumes or (earlier and earlier.state == "finished"):
+        # Finished and yet not done: an output is missing or damaged. Checkpoints beside them are still good.
+        _remove(directory, stage.outputs)
+    began = time.monotonic()
+    spent = earlier.seconds if resumes and earlier else 0.0
+    record = StageRecord(
+        state="running",
+        settings_hash=_settings_hash(stage, recipe),
+        inputs=_input_hashes(stage, recipe, manifest),
+        started=_now(),
+        seconds=spent,
+    )
+    manifest.stages[stage.name] = record
+    try:
+        # Inside `told_plainly` because the disk may fill up under any library's hands.
+        with atomic.told_plainly(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            manifest.write(run)
+            context = StageContext(run, directory, stage.settings(recipe), recipe.seed, progress, recipe)
+            stage.function(context)
+            record.outputs = hash_files(directory, stage.outputs)
+        record.state = "finished"
+    except Exception as error:
+        record.state = "failed"
+        record.error = " ".join(f"{type(error).__name__}: {error}".split())
+        raise
+    finally:
+        record.finished = None if record.state == "running" else _now()
+        record.seconds = round(spent + time.monotonic() - began, 3)
+        record.peak_memory = peak_memory()
+        _write_if_possible(manifest, run, must=record.state == "finished")
+
+
+def _is_same_work(record: StageRecord, stage: AnyStage, recipe: Recipe, manifest: Manifest) -> bool:
+    return record.settings_hash == _settings_hash(stage, recipe) and record.inputs == _input_hashes(
+        stage, recipe, manifest
+    )
+
+
+def _settings_hash(stage: AnyStage, recipe: Recipe) -> str:
+    used: dict[str, Any] = {key: getattr(recipe, key) for key in stage.uses}
+    return hash_object({"settings": stage.settings(recipe).model_dump(mode="json"), **used})
+
+
+def _input_hashes(stage: AnyStage, recipe: Recipe, manifest: Manifest) -> dict[str, str]:
+    hashes: dict[str, str] = {}
+    for name in stage.inputs:
+        record = manifest.stages.get(name)
+        # An input that is not finished has no hash, which no finished stage's record can equal.
+        hashes[name] = hash_object(record.outputs) if record and record.state == "finished" else ""
+    for path in stage.files(stage.settings(recipe)):
+        # What cannot be read is the stage's to complain about, in its own words.
+        with suppress(OSError):
+            hashes[str(path)] = hash_path(path)
+    return hashes
+
+
+def _remove(directory: Path, patterns: Sequence[str]) -> None:
+    for relative in hash_files(directory, patterns):
+        (directory / relative).unlink(missing_ok=True)
+
+
+def _write_if_possible(manifest: Manifest, run: RunDirectory, *, must: bool) -> None:
+    try:
+        manifest.write(run)
+    except Exception:
+        # On a full disk even this may not fit; the record on disk then still says "running", which resumes as well,
+        # and the error already on its way says why.
+        if must:
+            raise
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,60 @@
+"""What a stage is to the pipeline, and what the pipeline hands it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from cutaway.pipeline.recipe import Recipe
+from cutaway.runs import Progress, RunDirectory
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class StageContext(Generic[S]):
+    """All that a stage's function is given."""
+
+    run: RunDirectory
+    directory: Path
+    """The stage's own directory; it exists. What an interrupted attempt left in it is still there, to resume from."""
+    settings: S
+    seed: int
+    progress: Progress
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Stage(Generic[S]):
+    """One step of a run.
+
+    A finished stage is not run again while its settings, its inputs and its outputs stay the same. Stopped half-way it
+    is called again with its directory as it was; when settings or inputs changed, with an empty one.
+    """
+
+    name: str
+    verb: str
+    """The command that brings a run up to this stage; several stages may share one."""
+    function: Callable[[StageContext[S]], None]
+    settings: Callable[[Recipe], S]
+    """Its section of the recipe."""
+    inputs: tuple[str, ...] = ()
+    """The stages whose outputs it reads."""
+    outputs: tuple[str, ...] = ("**/*",)
+    """Globs, below its directory, of the files that others may read. Logs and checkpoints, whose bytes differ from one
+    time to the next, do not belong."""
+    uses: tuple[str, ...] = ("seed",)
+    """The recipe's own keys it reads beside its section; a change to one counts as a change of settings."""
+    files: Callable[[S], Iterable[Path]] = lambda settings: ()
+    """Files and folders outside the run that it reads: inputs too."""
+    place: str | None = None
+    """The directory it works in, where that is another stage's: it then only adds its outputs there."""
+
+    @property
+    def folder(self) -> str:
+        """The name of the directory it works in."""
+        return self.place or self.name

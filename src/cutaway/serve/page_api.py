@@ -1,0 +1,191 @@
+"""The page's own API: what is on offer, text as tokens, and answers with every token's alternatives."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, JSONResponse, Response
+from pydantic import BaseModel, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+from sse_starlette import EventSourceResponse
+
+from cutaway.infer import LanguageModel
+from cutaway.serve.errors import ApiError, describe_failure
+from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
+from cutaway.serve.limits import MAX_TOKENIZE
+from cutaway.serve.requests import Messages, ModelName, Request, SamplingRequest
+from cutaway.serve.service import AnswerStream, Service, chat_prompt
+from cutaway.serve.shapes import finite
+from cutaway.serve.slots import Ticket
+from cutaway.serve.speech import Event, Piece, ToolUse, token_text
+
+
+class StageShape(BaseModel):
+    """One stage of a run that can be talked to."""
+
+    id: str
+    stage: str
+
+
+class FamilyShape(BaseModel):
+    """A run with its stages, or a single model, which has none."""
+
+    id: str
+    """The model that answers to the family's name: of a run, its last stage."""
+    stages: list[StageShape]
+    report: bool
+
+
+class FamiliesShape(BaseModel):
+    """Answer to GET /api/models."""
+
+    models: list[FamilyShape]
+
+
+class ExamplesShape(BaseModel):
+    """Answer to GET /api/examples."""
+
+    examples: list[str]
+
+
+class TokenShape(BaseModel):
+    """A token by itself."""
+
+    id: int
+    text: str
+    """As text; where its bytes are no whole characters, with replacement characters."""
+    bytes: str
+    """Its bytes in hexadecimal, two digits each; empty for a mark."""
+    whole: bool
+    """Whether its bytes are whole characters."""
+    mark: bool
+    """Whether it is one of the chat template's marks rather than text."""
+
+
+class TokensShape(BaseModel):
+    """Answer to POST /api/tokenize."""
+
+    tokens: list[TokenShape]
+    context: int
+    """How many tokens the model can take in at once."""
+
+
+class TokenizeRequest(Request):
+    """POST /api/tokenize: a text, or a conversation as the chat template puts it before the model."""
+
+    model: ModelName
+    text: Annotated[str, StringConstraints(max_length=MAX_TOKENIZE)] | None = None
+    messages: Messages | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.text is None) == (self.messages is None):
+            raise PydanticCustomError("value", "give either text or messages")
+        return self
+
+
+class ChatRequest(SamplingRequest):
+    """POST /api/chat."""
+
+    messages: Messages
+
+
+def page_routes(service: Service, access: Access) -> APIRouter:
+    """Everything under /api, and the report."""
+    router = APIRouter(tags=["page"])
+
+    @router.get("/api/models")
+    def models() -> FamiliesShape:
+        families: dict[str, FamilyShape] = {}
+        for offer in service.offers:
+            family = families.setdefault(
+                offer.family, FamilyShape(id=offer.name, stages=[], report=offer.report is not None)
+            )
+            if offer.stage and offer.name != offer.family:
+                family.stages.append(StageShape(id=offer.name, stage=offer.stage))
+        return FamiliesShape(models=list(families.values()))
+
+    @router.get("/api/examples")
+    def examples(model: Annotated[str | None, Query(max_length=200)] = None) -> ExamplesShape:
+        return ExamplesShape(examples=service.offer(model).examples())
+
+    @router.post("/api/tokenize")
+    def tokenize(asked: TokenizeRequest) -> TokensShape:
+        lm = service.offer(asked.model).load()
+        if asked.messages is not None:
+            ids = chat_prompt(lm, [message.plain() for message in asked.messages])
+        else:
+            ids = lm.tokenizer.encode(asked.text or "")
+        return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
+
+    @router.post("/api/chat", response_class=EventSourceResponse)
+    async def chat(asked: ChatRequest) -> Response:
+        """Server-sent events: `start`, then `token` and `tool` as they come, then `done` or `error`."""
+        lm = await service.model(asked.model)
+        messages = [message.plain() for message in asked.messages]
+        prompt, ticket = await service.answer(lm, messages, asked.sampling(), asked.max_tokens)
+        return AnswerStream(_chat_events(lm, prompt, ticket), ticket)
+
+    @router.post("/api/session")
+    def session() -> Response:
+        """Exchange the token (checked before this is reached) for a cookie, which the page's links carry too."""
+        response = JSONResponse({"session": access.token is not None})
+        if access.token is not None:
+            response.set_cookie(SESSION_COOKIE, access.session, httponly=True, samesite="strict", path="/")
+        return response
+
+    @router.get("/report", response_class=FileResponse)
+    def report(model: Annotated[str | None, Query(max_length=200)] = None) -> Response:
+        offer = service.offer(model)
+        path = offer.report
+        if path is None:
+            raise ApiError(404, f"{offer.family} has no report; a run writes it at its end", code="no_report")
+        return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+
+    return router
+
+
+def token_shape(lm: LanguageModel, token: int) -> TokenShape:
+    """What there is to say of a token by itself."""
+    text, whole = token_text(lm, token)
+    mark = token in lm.tokenizer.special.values()
+    return TokenShape(
+        id=token, text=text, bytes="" if mark else lm.tokenizer.token_bytes(token).hex(), whole=whole, mark=mark
+    )
+
+
+async def _chat_events(lm: LanguageModel, prompt: int, ticket: Ticket[Event]) -> AsyncIterator[dict[str, str]]:
+    began = time.perf_counter()
+    yield _event("start", {"prompt_tokens": prompt, "context": lm.config.context})
+    try:
+        async for event in ticket:
+            if isinstance(event, Piece):
+                yield _event("token", _token_event(lm, event))
+            elif isinstance(event, ToolUse):
+                yield _event("tool", {"name": event.name, "arguments": event.arguments, "result": event.result})
+            else:
+                seconds = time.perf_counter() - began
+                yield _event("done", {"finish": event.reason, "tokens": event.sampled, "seconds": round(seconds, 3)})
+    except Exception as error:
+        yield _event("error", describe_failure(error).body())
+
+
+def _token_event(lm: LanguageModel, piece: Piece) -> dict[str, Any]:
+    return {
+        **token_shape(lm, piece.id).model_dump(),
+        "adds": piece.text,
+        "part": piece.part,
+        "forced": piece.forced,
+        "logprob": finite(piece.logprob),
+        "alternatives": [
+            {**token_shape(lm, id_).model_dump(), "probability": probability} for id_, probability in piece.alternatives
+        ],
+    }
+
+
+def _event(name: str, data: dict[str, Any]) -> dict[str, str]:
+    return {"event": name, "data": json.dumps(data, ensure_ascii=False, allow_nan=False)}

@@ -1,0 +1,153 @@
+"""Text to token ids and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Backend
+from tokenizers.pre_tokenizers import ByteLevel
+
+from cutaway.runs.errors import BadInput
+from cutaway.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN, ROLES, SPECIAL_TOKENS, TOOL_CALL
+
+Message = Mapping[str, Any]
+"""A message as OpenAI's API has it: `role`, `content` and, from the assistant, perhaps `tool_calls`."""
+
+
+class Tokenizer:
+    """A byte-level BPE tokenizer with the tokens of the chat format.
+
+    Text is data: a special token's name inside a text is encoded letter by letter and never becomes that token.
+    """
+
+    def __init__(self, backend: Backend, chat_template: str = CHAT_TEMPLATE) -> None:
+        self.backend = backend
+        self.backend.encode_special_tokens = True
+        self.chat_template = chat_template
+        self.special = {name: backend.token_to_id(name) for name in SPECIAL_TOKENS}
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Open a `tokenizer.json`, or the one in a directory. Raises `BadInput` if it is absent, damaged or foreign."""
+        file = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            backend = Backend.from_str(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise BadInput(f"there is no tokenizer at {file}; train one with `cutaway tokenizer train`") from None
+        except Exception as error:  # the library raises plain Exception for whatever it cannot parse
+            raise BadInput(f"{file} is not a tokenizer ({error})") from None
+        missing = [name for name in SPECIAL_TOKENS if backend.token_to_id(name) is None]
+        if missing:
+            raise BadInput(f"{file} lacks the chat tokens {', '.join(missing)}; it was made by other software")
+        return cls(backend)
+
+    def save(self, directory: Path, *, context: int | None = None) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them."""
+        from cutaway.runs.atomic import write_json, write_text
+
+        self.backend.encode_special_tokens = False  # a property of ours; the file keeps the library's default
+        write_text(directory / "tokenizer.json", self.backend.to_str())
+        self.backend.encode_special_tokens = True
+        config: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": END_OF_TEXT,
+            "eos_token": END_OF_TURN,
+            "pad_token": END_OF_TEXT,
+            "chat_template": self.chat_template,
+            "clean_up_tokenization_spaces": False,
+        }
+        if context:
+            config["model_max_length"] = context
+        write_json(directory / "tokenizer_config.json", config)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, special ones included."""
+        return self.backend.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def end_of_text(self) -> int:
+        """The token before and between documents."""
+        return self.special[END_OF_TEXT]
+
+    @property
+    def end_of_turn(self) -> int:
+        """The token that ends a message."""
+        return self.special[END_OF_TURN]
+
+    @property
+    def tool_call(self) -> int:
+        """The token that opens a call of the calculator."""
+        return self.special[TOOL_CALL]
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens after which a reply is over."""
+        return frozenset((self.end_of_turn, self.end_of_text))
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, with nothing added."""
+        return self.backend.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many texts, on all cores."""
+        return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
+        """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
+        return self.backend.decode(list(ids), skip_special_tokens=skip_special)
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for; a special token's are its name's."""
+        return self._bytes[token]
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        special = set(self.special.values())
+        names = [self.backend.id_to_token(i) or "" for i in range(self.vocab_size)]
+        return [name.encode() if i in special else bytes(BYTE_OF[c] for c in name) for i, name in enumerate(names)]
+
+    def encode_chat(self, messages: Sequence[Message], *, generate: bool = True) -> list[int]:
+        """Ids of a conversation; with `generate`, the assistant's token after it, ready to answer."""
+        ids, _ = self.encode_chat_masked(messages)
+        return [*ids, self.special[ROLES["assistant"]]] if generate else ids
+
+    def encode_chat_masked(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """Ids of a conversation, and for each whether the assistant writes it (its text, its calls, its end tokens).
+
+        Raises `BadInput` on a role that the format does not have.
+        """
+        ids = [self.end_of_text]
+        mask = [False]
+        for message in messages:
+            role = message["role"]
+            if role not in ROLES:
+                raise BadInput(f"a message has the role {role!r}; the roles are {', '.join(ROLES)}")
+            calls = message.get("tool_calls")
+            text = self.encode(call_expression(calls[0]) if calls else message.get("content") or "")
+            body = [*([self.tool_call] if calls else []), *text, self.end_of_turn]
+            ids += [self.special[ROLES[role]], *body]
+            mask += [False, *[role == "assistant"] * len(body)]
+        return ids, mask
+
+
+def call_expression(call: Mapping[str, Any]) -> str:
+    """The expression that a call hands the calculator."""
+    arguments = call["function"]["arguments"]
+    return str((json.loads(arguments) if isinstance(arguments, str) else arguments)["expression"])
+
+
+def byte_of_character() -> dict[str, int]:
+    """The byte behind each character of a byte-level vocabulary (GPT-2's table)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+    assert table.keys() == set(ByteLevel.alphabet())
+    return table
+
+
+BYTE_OF = byte_of_character()

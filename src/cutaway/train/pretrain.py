@@ -1,0 +1,102 @@
+"""Pretraining: a new model learns to foretell text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import Field, model_validator
+
+from cutaway.model import ModelConfig, Transformer, save_model
+from cutaway.runs import Progress, Settings
+from cutaway.tokens import Tokenizer
+from cutaway.train.loop import LoopSettings, Watch, forget_checkpoints, train
+from cutaway.train.rows import Source, lay_out
+
+
+class PretrainShares(Settings):
+    """What the rows are filled with, in proportion."""
+
+    real: float = Field(10, gt=0)
+    """Real text."""
+    world: float = Field(3, ge=0)
+    """Tellings of the generated world."""
+    chat: float = Field(3, ge=0)
+    """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
+
+
+class PretrainSettings(LoopSettings):
+    """The size of the model and its training. What is not given follows from `depth`."""
+
+    depth: int = Field(4, ge=1, le=64)
+    """The one dial: the number of blocks, from which the rest follows."""
+    width: int = Field(ge=32)
+    """Width of the residual stream; 48 a block."""
+    heads: int = Field(ge=1)
+    """Query heads; every two share a key and a value head."""
+    context: int = Field(512, ge=32)
+    """Tokens that the model can read at once."""
+    shares: PretrainShares = PretrainShares()
+
+    @model_validator(mode="before")
+    @classmethod
+    def follow_depth(cls, data: Any) -> Any:
+        """Fill in what was not given: width, heads, tokens, batch and learning rates by the rules beside each."""
+        if not isinstance(data, dict) or not isinstance(depth := data.get("depth", 4), int):
+            return cast("object", data)
+        shape = ModelConfig.from_depth(max(1, depth), 0)
+        size = max(1, depth) / 4
+        # Twenty tokens a weight of the blocks (Hoffmann et al. 2022); larger models take larger batches and smaller
+        # steps, both with the square root of the depth.
+        weights = shape.n_layers * 12 * shape.d_model**2
+        data.setdefault("width", shape.d_model)
+        data.setdefault("heads", shape.n_heads)
+        data.setdefault("tokens", 20 * weights)
+        data.setdefault("batch_tokens", 1024 * max(1, round(4 * size**0.5)))
+        if isinstance(optimizer := data.setdefault("optimizer", {}), dict):
+            optimizer.setdefault("muon_lr", round(0.02 / size**0.5, 6))
+            optimizer.setdefault("adamw_lr", round(0.004 / size**0.5, 6))
+        return cast("object", data)
+
+    def config(self, vocab_size: int) -> ModelConfig:
+        """The model's shape."""
+        d_head = self.width // self.heads
+        return ModelConfig(
+            vocab_size=vocab_size,
+            n_layers=self.depth,
+            d_model=self.width,
+            n_heads=self.heads,
+            n_kv_heads=self.heads // 2 if self.heads % 2 == 0 else self.heads,
+            d_head=d_head - d_head % 2,
+            d_mlp=32 * round(self.width * 8 / 3 / 32),
+            context=self.context,
+            tied_embeddings=self.width < 2048,
+        )
+
+
+def pretrain(
+    settings: PretrainSettings,
+    tokenizer: Tokenizer,
+    sources: Sequence[Source],
+    directory: Path,
+    progress: Progress,
+    watch: Watch,
+    seed: int,
+) -> Transformer:
+    """Train a new model on `sources` and write it to `directory/model`; resumes from the checkpoints there."""
+    rows = lay_out(sources, settings.steps * settings.batch_rows, settings.row_length, seed)
+    torch.manual_seed(seed)
+    model = Transformer(settings.config(tokenizer.vocab_size))
+    train(model, rows, settings, directory, progress, watch, "pretrain")
+    keep_model(model, tokenizer, directory)
+    return model
+
+
+def keep_model(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:
+    """Write a stage's finished model with its tokenizer to `directory/model`, and drop its checkpoints."""
+    stop_ids = sorted(tokenizer.stop_ids)
+    save_model(model, directory / "model", end_of_text=tokenizer.end_of_text, stop_ids=stop_ids)
+    tokenizer.save(directory / "model", context=model.config.context)
+    forget_checkpoints(directory)

@@ -1,0 +1,99 @@
+"""The page's own API."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+
+def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    for block in text.strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        found.append((fields["event"], json.loads(fields["data"])))
+    return found
+
+
+def test_models_and_examples(live: Any) -> None:
+    with live.client() as http:
+        models = http.get("/api/models").json()["models"]
+        stages = [{"id": "demo:pretrain", "stage": "pretrain"}, {"id": "demo:sft", "stage": "sft"}]
+        assert models == [{"id": "demo", "stages": stages, "report": False}]
+        assert http.get("/api/examples").json() == {"examples": []}
+        file = live.run / "examples.json"
+        for damaged in ("{", "5", '{"a": 1}', '[1, null, ""]'):
+            file.write_text(damaged)
+            assert http.get("/api/examples").json() == {"examples": []}
+        file.write_text(json.dumps(["Who are you?", 5, "x" * 500, "What is 2+2?"]))
+        assert http.get("/api/examples?model=demo:sft").json() == {"examples": ["Who are you?", "What is 2+2?"]}
+        assert http.get("/api/examples?model=absent").status_code == 404
+
+
+def test_tokenize_text(live: Any) -> None:
+    text = "The sky is 42 日\n"
+    with live.client() as http:
+        body = http.post("/api/tokenize", json={"model": "demo", "text": text}).json()
+    assert body["context"] == 256
+    assert [token["id"] for token in body["tokens"]] == live.lm.tokenizer.encode(text)
+    assert bytes.fromhex("".join(token["bytes"] for token in body["tokens"])).decode() == text
+    assert any(not token["whole"] for token in body["tokens"])
+
+
+def test_tokenize_messages_is_the_exact_prompt(live: Any) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi <|end|>"}]
+    with live.client() as http:
+        body = http.post("/api/tokenize", json={"model": "demo", "messages": messages}).json()
+    assert [token["id"] for token in body["tokens"]] == live.lm.tokenizer.encode_chat(messages)
+    assert "".join(token["text"] for token in body["tokens"]) == (
+        "<|endoftext|><|system|>Be brief.<|end|><|user|>Hi <|end|><|end|><|assistant|>"
+    )
+    assert [token["text"] for token in body["tokens"] if token["mark"]].count("<|end|>") == 2
+
+
+@pytest.mark.parametrize("body", [{}, {"text": "x", "messages": [{"role": "user", "content": "x"}]}, {"text": 5}])
+def test_tokenize_needs_one_of_both(live: Any, body: dict[str, Any]) -> None:
+    with live.client() as http:
+        assert http.post("/api/tokenize", json={"model": "demo", **body}).status_code == 400
+
+
+def test_chat_events(live: Any) -> None:
+    body = {"model": "demo", "messages": [{"role": "user", "content": "calculate 2*21"}], "seed": 1}
+    with live.client() as http:
+        response = http.post("/api/chat", json=body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = events_of(response.text)
+    assert [name for name, _ in events if name != "token"] == ["start", "tool", "done"]
+    tokens = [data for name, data in events if name == "token"]
+    parts = [token["part"] for token in tokens]
+    assert parts[0] == "mark"
+    assert [part for i, part in enumerate(parts) if not i or parts[i - 1] != part] == [
+        "mark", "call", "mark", "result", "mark", "answer", "mark",
+    ]  # fmt: skip
+    assert [token["text"] for token in tokens if token["forced"]] == ["<|tool|>", "4", "2", "<|end|>", "<|assistant|>"]
+    assert "".join(token["adds"] for token in tokens if token["part"] == "answer") == "2*21 = 42"
+    for token in tokens:
+        assert len(token["alternatives"]) == 10
+        chances = [alternative["probability"] for alternative in token["alternatives"]]
+        assert chances == sorted(chances, reverse=True)
+        assert sum(chances) <= 1.000001
+    tool = next(data for name, data in events if name == "tool")
+    assert tool == {"name": "calculator", "arguments": "2*21", "result": "42"}
+    done = events[-1][1]
+    assert done["finish"] == "stop"
+    assert done["tokens"] == sum(not token["forced"] for token in tokens)
+
+
+def test_chat_failure_is_an_event(live: Any) -> None:
+    with live.client() as http:
+        body = {"model": "demo", "messages": [{"role": "user", "content": "fail"}]}
+        events = events_of(http.post("/api/chat", json=body).text)
+    assert [name for name, _ in events] == ["start", "error"]
+    assert "secret" not in json.dumps(events)
+
+
+def test_openapi_document(live: Any) -> None:
+    with live.client() as http:
+        paths = http.get("/openapi.json").json()["paths"]
+    assert {"/v1/models", "/v1/chat/completions", "/v1/completions", "/api/tokenize", "/health"} <= set(paths)

@@ -1,0 +1,87 @@
+import type { ChatEvent, ChatRequest, Family, Message, Tokens } from './types';
+
+/** An error whose message is meant for the person. */
+export class ApiError extends Error {
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+async function request(path: string, init: RequestInit = {}): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new ApiError('The server does not answer. Is it still running?', 0);
+  }
+  if (response.ok) return response;
+  const body: unknown = await response.json().catch(() => null);
+  throw new ApiError(messageOf(body) ?? `The server answered with status ${response.status}.`, response.status);
+}
+
+function messageOf(body: unknown): string | null {
+  const error = (body as { error?: { message?: unknown } } | null)?.error;
+  return typeof error?.message === 'string' ? error.message : null;
+}
+
+function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
+  const headers = { 'Content-Type': 'application/json' };
+  return request(path, { method: 'POST', headers, body: JSON.stringify(body), ...(signal ? { signal } : {}) });
+}
+
+export async function families(): Promise<Family[]> {
+  const body = (await (await request('/api/models')).json()) as { models: Family[] };
+  return body.models;
+}
+
+export async function examples(model: string): Promise<string[]> {
+  const response = await request(`/api/examples?model=${encodeURIComponent(model)}`);
+  return ((await response.json()) as { examples: string[] }).examples;
+}
+
+export async function tokenize(
+  asked: { model: string; text: string } | { model: string; messages: Message[] },
+  signal: AbortSignal,
+): Promise<Tokens> {
+  return (await (await post('/api/tokenize', asked, signal)).json()) as Tokens;
+}
+
+/** Exchange the server's token for a cookie that later requests carry by themselves. */
+export async function openSession(token: string): Promise<void> {
+  await request('/api/session', { method: 'POST', headers: { Authorization: `Bearer ${token}` } });
+}
+
+/** The events of an answer as they arrive. Aborting `signal` ends them, and the server stops writing. */
+export async function* chat(asked: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+  const response = await post('/api/chat', asked, signal);
+  if (!response.body) return;
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    rest += value;
+    const blocks = rest.split('\n\n');
+    rest = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const parsed = parseEvent(block);
+      if (parsed) yield parsed;
+    }
+  }
+}
+
+/** One server-sent event; null for a comment, which only keeps the connection open. */
+function parseEvent(block: string): ChatEvent | null {
+  let event = '';
+  const data: string[] = [];
+  for (const line of block.split('\n')) {
+    if (line.startsWith('event: ')) event = line.slice(7);
+    else if (line.startsWith('data: ')) data.push(line.slice(6));
+  }
+  if (!event) return null;
+  return { event, data: JSON.parse(data.join('\n')) as unknown } as ChatEvent;
+}

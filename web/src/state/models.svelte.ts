@@ -1,0 +1,64 @@
+import { ApiError, examples, families, openSession } from '../api/client';
+import type { Family } from '../api/types';
+import { place } from './place.svelte';
+
+/** What the server offers, and whether it lets us in. */
+class Models {
+  families = $state.raw<Family[]>([]);
+  examples = $state.raw<string[]>([]);
+  state = $state<'loading' | 'ready' | 'locked' | 'failed'>('loading');
+  error = $state('');
+
+  /** The model that is asked: the one in the URL, if the server has it, else the server's first. */
+  current = $derived.by((): string => {
+    const first = this.families[0]?.id ?? '';
+    const known = this.families.some((f) => f.id === place.model || f.stages.some((s) => s.id === place.model));
+    return place.model && known ? place.model : first;
+  });
+
+  family = $derived(
+    this.families.find((f) => f.id === this.current || f.stages.some((s) => s.id === this.current)) ?? null,
+  );
+
+  /** The stage that is asked; of a run taken as a whole, its last one. */
+  stage = $derived(
+    this.family?.stages.find((s) => s.id === this.current)?.stage ?? this.family?.stages.at(-1)?.stage ?? null,
+  );
+
+  async load(): Promise<void> {
+    this.state = 'loading';
+    try {
+      await this.takeTokenFromUrl();
+      this.families = await families();
+      this.state = 'ready';
+      this.examples = await examples(this.current).catch(() => []);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  async unlock(token: string): Promise<void> {
+    try {
+      await openSession(token);
+      await this.load();
+    } catch (error) {
+      this.fail(error);
+      if (this.state === 'locked') this.error = 'That token is not the one this server was started with.';
+    }
+  }
+
+  /** The address that the server prints carries its token after "#", where browsers keep it to themselves. */
+  private async takeTokenFromUrl(): Promise<void> {
+    const token = new URLSearchParams(location.hash.slice(1)).get('token');
+    if (!token) return;
+    history.replaceState(null, '', location.pathname + location.search);
+    await openSession(token);
+  }
+
+  private fail(error: unknown): void {
+    this.state = error instanceof ApiError && error.status === 401 ? 'locked' : 'failed';
+    this.error = this.state === 'locked' ? '' : error instanceof Error ? error.message : String(error);
+  }
+}
+
+export const models = new Models();
