@@ -1,6 +1,6 @@
 # make demo           set everything up, train a small language model from raw text to assistant, and serve it
 # make demo ARGS=...  the same with options of `cutaway demo`, such as ARGS=--no-serve
-# make test           lint and every test
+# make test           lint (the page's source too) and every test
 # make setup | lint | bench | clean
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,10 +21,12 @@ setup: .venv/.dev
 
 # Two stamps: to run needs less than to develop.
 .venv/.runtime: $(SOURCES) | .venv/bin/python
+	@echo "Installing into .venv; the first time this takes some minutes."
 	$(PIP) -e .
 	@touch $@
 
 .venv/.dev: $(SOURCES) | .venv/bin/python
+	@echo "Installing into .venv; the first time this takes some minutes."
 	$(PIP) -e '.[dev]'
 	@touch .venv/.runtime $@
 
@@ -38,6 +40,7 @@ lint: .venv/.dev
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
 	$(BIN)/vulture
+	$(BIN)/python hatch_build.py check
 
 test: lint
 	$(BIN)/pytest $(ARGS)

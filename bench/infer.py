@@ -91,8 +91,10 @@ def main() -> None:
             rows.append([str(batch), f"{speed:,.0f}", f"{batch * given.tokens / theirs_s:,.0f}",
                          f"{theirs_s / ours_s:.2f}×", f"{same:.0%}", f"{speed * 2 * weights / ceiling:.0%}",
                          f"{speed / batch * 4 * weights / bandwidth:.0%}"])  # fmt: skip
-    print(f"{weights / 1e6:.2f}M parameters, {given.tokens} tokens after each prompt, float32, {torch.get_num_threads()} "
-          f"threads, {ceiling / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s\n")  # fmt: skip
+    print(
+        f"{weights / 1e6:.2f}M parameters, {given.tokens} tokens after each prompt, float32, "
+        f"{torch.get_num_threads()} threads, {ceiling / 1e9:.0f} GFLOP/s, {bandwidth / 1e9:.1f} GB/s\n"
+    )
     head = ["Sequences", "Cutaway, tokens/s", "transformers", "ratio", "same text", "of matrix products", "of memory"]
     print(markdown_table(head, rows))
 

@@ -58,6 +58,21 @@ def test_what_reinforcement_learning_gains_and_costs() -> None:
     assert cost.note.startswith("facts it read, refused")
 
 
+def test_the_family_judged_by_is_one_that_was_half_learned() -> None:
+    results = [share("sft", "products", 0.1), share("rl", "products", 0.6), share("sft", "three_operands", 0.5)]
+    (gained, cost) = checks([*results, share("rl", "three_operands", 0.7)])
+    assert gained.name.endswith("three numbers, in steps")
+    assert gained.value == pytest.approx(20)
+    assert cost.value == 0
+    (gained, cost) = checks([*results, share("rl", "three_operands", 0.45)])
+    assert not gained.passed
+    assert cost.note == "no skill lost"
+    (gained, _) = checks(
+        [share("sft", "products", 0.9), share("rl", "products", 1.0), share("sft", "x", 1), share("rl", "x", 1)]
+    )
+    assert gained.note == "from 90.0%, outside 30% to 70%"
+
+
 def test_a_run_without_models_has_nothing_to_check() -> None:
     assert checks([]) == []
     assert checks([share("mine", "own", 0.5)]) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from cutaway.model import KVCache, ModelConfig, Transformer, load_model, save_model
 from cutaway.runs import BadInput
 

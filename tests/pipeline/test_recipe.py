@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ def test_every_stages_settings_and_uses_exist() -> None:
     recipe = Recipe()
     for stage in STAGES:
         stage.settings(recipe).model_dump_json()
-        assert all(hasattr(recipe, key) for key in stage.uses), stage.name
+        for key in stage.uses:
+            attrgetter(key)(recipe)
 
 
 def test_what_a_verb_needs() -> None:

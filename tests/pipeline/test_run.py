@@ -29,6 +29,7 @@ class FakeRecipe(Settings):
     owner: str = "ann"
     read: Words = Words()
     count: Words = Words()
+    other: Words = Words()
 
 
 class Heard(SilentProgress):
@@ -79,7 +80,7 @@ def stages(**functions: Callable[[StageContext[Words]], None]) -> list[Stage[Any
             lambda recipe: recipe.count,
             inputs=("read",),
             outputs=("count",),
-            uses=("seed", "owner"),
+            uses=("seed", "owner", "other.text"),
         ),
         Stage("note", "run", functions["note"], lambda recipe: recipe.count, ("count",), ("note",), place="count"),
     ]
@@ -124,6 +125,11 @@ def test_changed_settings_run_it_and_what_depends_on_it(run: RunDirectory) -> No
     assert (run.path / "count" / "count").read_text() == "5 bob"
     assert (run.path / "count" / "note").exists()
     assert go(run, FakeRecipe(seed=2)) == ["read", "count", "note"]
+
+
+def test_what_a_stage_uses_of_another_section_counts_too(run: RunDirectory) -> None:
+    go(run)
+    assert go(run, FakeRecipe(other=Words(text="changed"))) == ["count", "note"]
 
 
 def test_the_same_output_again_stops_the_wave(run: RunDirectory) -> None:
@@ -242,6 +248,21 @@ def test_kill_resumes(run: RunDirectory) -> None:
     assert steps[0] != b"step 1"
     assert steps[-1] == b"step 5"
     assert state(run, "count")["state"] == "finished"
+
+
+def test_checkpoints_go_when_the_stage_is_on_record_as_finished(run: RunDirectory) -> None:
+    def save(context: StageContext[Words]) -> None:
+        atomic.write_text(context.directory / "checkpoints" / "step-1", "x")
+        count(context)
+
+    def look(context: StageContext[Words]) -> None:
+        assert not (context.directory / "checkpoints").exists()
+        note(context)
+
+    go(run, count=save, note=look)
+    atomic.write_text(run.path / "count" / "checkpoints" / "step-1", "killed before they were removed")
+    go(run)
+    assert not (run.path / "count" / "checkpoints").exists()
 
 
 def test_a_full_disk_in_a_stage(run: RunDirectory) -> None:

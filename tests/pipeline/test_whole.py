@@ -88,7 +88,7 @@ def test_every_stage_left_what_it_should(finished: Path) -> None:
     for name in ("recipe.toml", "report.json", "report.md", "report.html", "corpus/world.json"):
         assert (finished / name).stat().st_size > 100, name
     stages = {result.stage for result in read_results(finished / "report.json")}
-    assert {"pretrain", "sft", "sft_without_refusals", "rl", "baseline"} <= stages
+    assert {"pretrain", "sft", "rl", "baseline"} <= stages
 
 
 def test_it_is_not_done_again(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

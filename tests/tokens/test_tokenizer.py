@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cutaway.runs import BadInput
-from cutaway.tokens import Tokenizer, TokenizerSettings, read_shard, train_tokenizer, write_shard
 from hypothesis import given
 from hypothesis import strategies as st
 
-TEXTS = ["In the beginning God created the heaven and the earth.", "And it was so: 48 + 37 = 85.", "naïve café 日本"] * 20
+from cutaway.runs import BadInput
+from cutaway.tokens import Tokenizer, TokenizerSettings, read_shard, train_tokenizer, write_shard
+
+TEXTS = [
+    "In the beginning God created the heaven and the earth.",
+    "And it was so: 48 + 37 = 85.",
+    "naïve café 日本",
+] * 20
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +36,9 @@ TALK = [
     {
         "role": "assistant",
         "content": "",
-        "tool_calls": [{"type": "function", "function": {"name": "calculator", "arguments": '{"expression": "12*34"}'}}],
+        "tool_calls": [
+            {"type": "function", "function": {"name": "calculator", "arguments": '{"expression": "12*34"}'}}
+        ],
     },
     {"role": "tool", "content": "408"},
     {"role": "assistant", "content": "12*34=408."},

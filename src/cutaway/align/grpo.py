@@ -33,21 +33,22 @@ from cutaway.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
 from cutaway.train.step import weighted_loss
 
+
 class GrpoSettings(Settings):
     """How to practise."""
 
-    family: Literal["three", "product"] = "three"
+    family: Literal["three", "product"] = "product"
     """The arithmetic to practise: three operands, or two digits times one."""
-    steps: int = Field(40, ge=0, description="updates; 0 leaves the model as it was")
-    problems: int = Field(32, ge=1, description="problems an update")
-    group: int = Field(8, ge=2, description="answers to each problem")
-    max_tokens: int = Field(96, ge=1, description="tokens an answer may take")
-    temperature: float = Field(1.0, gt=0, description="of the sampling, and of the probabilities that are moved")
-    replay_rows: int = Field(8, ge=0, description="rows of the fine-tuning data learned beside, an update")
-    replay_weight: float = Field(0.3, ge=0, description="weight of their loss")
-    warmup_steps: int = Field(3, ge=1, description="updates over which the learning rate rises; then it falls linearly")
-    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.002, adamw_lr=0.0004)
-    checkpoint_seconds: float = Field(60.0, gt=0, description="seconds between checkpoints")
+    steps: int = Field(default=40, ge=0, description="updates; 0 leaves the model as it was")
+    problems: int = Field(default=48, ge=1, description="problems an update")
+    group: int = Field(default=8, ge=2, description="answers to each problem")
+    max_tokens: int = Field(default=64, ge=1, description="tokens an answer may take")
+    temperature: float = Field(default=0.8, gt=0, description="of the sampling and of the policy moved")
+    replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
+    replay_weight: float = Field(default=0.5, ge=0, description="weight of their loss")
+    warmup_steps: int = Field(default=3, ge=1, description="updates of rising learning rate; then it falls")
+    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.005, adamw_lr=0.001, momentum=0.8)
+    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     def scale(self, step: int) -> float:
         """The learning rate of an update as a share of the highest."""
@@ -95,7 +96,9 @@ def grpo(
             rollouts = roll_out(model, tokenizer, problems, grade, settings, seed=seed * 1_000_003 + step)
             loss, norm = update(model, optimizer, rollouts, replay, settings, step)
             if not (abs(loss) < float("inf") and norm < float("inf")):
-                raise CutawayError(f"the loss or its gradient is not finite at update {step}; lower rl.optimizer's rates")
+                raise CutawayError(
+                    f"the loss or its gradient is not finite at update {step}; lower rl.optimizer's rates"
+                )
             spent += time.perf_counter() - began
             figures = figures_of(rollouts)
             log.append({"step": step + 1, "seconds": round(spent, 3), "loss": loss, "grad_norm": norm, **figures})
@@ -172,12 +175,12 @@ def update(
     useful = useful[rollouts.lengths.flatten()[useful].argsort()]
     divisor = float(len(advantage) * settings.max_tokens)
     total = 0.0
-    for portion in useful.split(64):
+    for portion in useful.split(64) if len(useful) else ():
         ends = rollouts.sampled[portion].long().cumsum(-1).argmax(-1) + 1
         at = slice(0, int(ends.max()))
         tokens, sampled = rollouts.tokens[portion, at], rollouts.sampled[portion, at]
         loss = policy_loss(model(tokens), tokens, sampled, advantage[portion], settings.temperature, divisor)
-        # The constant divisor makes gradients small; what counts is their direction, which the replay is weighed against.
+        # In units of an answer, so that the weight of the replayed rows beside it does not hang on `max_tokens`.
         (loss * settings.max_tokens).backward()
         total += float(loss.detach()) * settings.max_tokens
     if settings.replay_rows and len(replay):
@@ -186,7 +189,8 @@ def update(
         loss.backward()
         total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
-    if norm < float("inf"):
+    # Nothing to learn from, when every group agreed and nothing is replayed, leaves the weights as they are.
+    if 0 < norm < float("inf"):
         optimizer.step(settings.scale(step))
     optimizer.zero_grad()
     model.eval()
@@ -194,7 +198,7 @@ def update(
 
 
 def figures_of(rollouts: Rollouts) -> dict[str, float]:
-    """What an update's answers were like: mean reward, problems with both right and wrong answers, lengths in tokens."""
+    """Mean reward, share of problems with both right and wrong answers, and lengths in tokens, of one update."""
     rewards, lengths = rollouts.rewards, rollouts.lengths.float()
     right = rewards > 0
     mixed = (right.any(-1) & ~right.all(-1)).float().mean()

@@ -22,6 +22,7 @@ from cutaway.align.conversations import (
 )
 from cutaway.align.conversations.conversation import exchange
 from cutaway.corpus import questions
+from cutaway.corpus.world import Unknown
 from cutaway.runs import Settings
 from cutaway.tokens import Tokenizer
 from cutaway.train import Example
@@ -30,23 +31,29 @@ Fact = tuple[str, str]
 """A name and an attribute of the one who bears it."""
 
 
+HARDER: tuple[Unknown, ...] = ("fresh", "recombined", "recombined")
+"""Kinds of unknown people to refuse: known names newly paired are the harder ones to tell from people it read about."""
+
+
 class Mixture(Settings):
     """Conversations of each skill, in proportion to one another."""
 
-    identity: float = Field(4, ge=0)
-    smalltalk: float = Field(2, ge=0)
-    world_facts: float = Field(30, ge=0)
-    refusal: float = Field(20, ge=0, description="people it never read about, and facts that it turned out not to know")
-    add: float = Field(10, ge=0)
-    subtract: float = Field(14, ge=0)
-    three: float = Field(3, ge=0, description="three operands; few, so that reinforcement learning has something to add")
-    product: float = Field(2, ge=0)
-    direct: float = Field(2, ge=0, description="sums answered without steps")
-    spell: float = Field(3, ge=0)
-    count: float = Field(3, ge=0, description="counting a letter in a word")
-    calculator: float = Field(8, ge=0)
-    without_tool: float = Field(1, ge=0, description="large products without the calculator, for contrast")
-    passage: float = Field(6, ge=0)
+    identity: float = Field(default=3, ge=0)
+    smalltalk: float = Field(default=2, ge=0)
+    world_facts: float = Field(default=26, ge=0)
+    refusal: float = Field(default=28, ge=0, description="unknown people, and facts it turned out not to know")
+    add: float = Field(default=11, ge=0)
+    subtract: float = Field(default=15, ge=0)
+    three: float = Field(
+        default=3, ge=0, description="three operands; few, so that reinforcement learning has something to add"
+    )
+    product: float = Field(default=4, ge=0)
+    direct: float = Field(default=1, ge=0, description="sums answered without steps")
+    spell: float = Field(default=2, ge=0)
+    count: float = Field(default=2, ge=0, description="counting a letter in a word")
+    calculator: float = Field(default=8, ge=0)
+    without_tool: float = Field(default=0.5, ge=0, description="large products without the calculator, for contrast")
+    passage: float = Field(default=4, ge=0)
 
 
 Maker = Callable[[random.Random, int], list[Conversation]]
@@ -68,10 +75,7 @@ def conversations(
         "smalltalk": partial(taught, smalltalk.examples, m),
         "world_facts": lambda r, k: world_facts.examples(m, r, k, "train", known=known),
         "refusal": lambda r, k: refusals(m, r, k, known),
-        **{
-            family: partial(_arithmetic, m, family)
-            for family in ("add", "subtract", "three", "product", "direct")
-        },
+        **{family: partial(_arithmetic, m, family) for family in ("add", "subtract", "three", "product", "direct")},
         "spell": lambda r, k: spelling.examples(m, r, k, "train", family="spell"),
         "count": lambda r, k: spelling.examples(m, r, k, "train", family="count"),
         "calculator": partial(taught, calculator.examples, m),
@@ -94,7 +98,7 @@ def refusals(materials: Materials, rng: random.Random, n: int, known: Collection
     world = materials.world
     unsure = [] if known is None else [(e, a) for e, a in world.facts() if (e.name, a) not in known]
     of_unsure = min(n // 10, 20 * len(unsure))
-    made = refusal.examples(materials, rng, n - of_unsure, "train")
+    made = refusal.examples(materials, rng, n - of_unsure, "train", HARDER)
     for _ in range(of_unsure):
         entity, attribute = rng.choice(unsure)
         question = questions.question(attribute, entity.name, rng, "train")

@@ -20,20 +20,20 @@ from cutaway.train.pretrain import keep_model
 class SftShares(Settings):
     """What the rows are filled with, in proportion."""
 
-    chat: float = Field(12, gt=0)
+    chat: float = Field(default=10, gt=0)
     """Conversations."""
-    real: float = Field(3, ge=0)
+    real: float = Field(default=4, ge=0)
     """Real text, learned whole, so that the language is kept."""
-    world: float = Field(1, ge=0)
+    world: float = Field(default=1, ge=0)
     """Tellings of the world, so that its facts are."""
 
 
 class SftSettings(LoopSettings):
     """What to teach, for how long."""
 
-    tokens: int = Field(1_500_000, ge=0)
-    warmup: float = Field(0.03, ge=0, le=1)
-    decay: float = Field(0.97, ge=0, le=1)
+    tokens: int = Field(default=1_200_000, ge=0)
+    warmup: float = Field(default=0.03, ge=0, le=1)
+    decay: float = Field(default=0.97, ge=0, le=1)
     optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.01, adamw_lr=0.002)
     shares: SftShares = SftShares()
     mixture: Mixture = Mixture()

@@ -23,8 +23,8 @@ SHORTEST_ANSWER = 32
 
 COMMANDS = {
     "/reset": "forget the conversation",
-    "/system TEXT": "tell the model TEXT before the conversation; without TEXT, nothing",
-    "/stage NAME": "go on with the model of another stage of the run: pretrain, sft or rl",
+    "/system TEXT": "what the model is told before; no TEXT, nothing",
+    "/stage NAME": "go on with the run's model of stage pretrain, sft or rl",
     "/probs": "show how sure the model was of each token, or stop showing it",
     "/help": "show this",
     "/quit": "leave (or Ctrl-D)",
@@ -94,6 +94,7 @@ class TerminalChat:
                 return
             if not self.hear(line):
                 return
+            self.console.print()
 
     def with_lines(self, lines: Iterable[str]) -> None:
         """Answer one line after the other, as from a file or a pipe. What is wrong ends it."""

@@ -17,8 +17,8 @@ from cutaway.cli.progress import TerminalProgress
 
 HELP = with_example(
     "cutaway eval runs/demo:sft",
-    """Measure a model on questions it has never seen, and on held-out text. The questions are about the world of its run;
-for a model directory outside a run, name the run with --run.""",
+    """Measure a model on questions it has never seen, and on held-out text. The questions are about the world of its
+run; for a model directory outside a run, name the run with --run.""",
 )
 
 

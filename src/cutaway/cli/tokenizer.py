@@ -33,7 +33,8 @@ TRAIN = with_example(
 )
 ENCODE = with_example(
     'cutaway tokenizer encode runs/demo "In the beginning"',
-    """Show a text as the tokens that a model sees: each token's id and its text. Without TEXT, standard input is read.""",
+    """Show a text as the tokens that a model sees: each token's id and its text. Without TEXT, standard input is
+read.""",
 )
 DECODE = with_example(
     "cutaway tokenizer decode runs/demo 301 287",

@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import cycle, islice
 from math import ceil
 from typing import Any, Literal
 
@@ -147,7 +148,7 @@ class World:
         return _FIXED_VALUES[attribute]
 
     def unknown_people(self, rng: random.Random, n: int, kind: Unknown, split: Split) -> list[str]:
-        """`n` different full names of people that this world does not hold.
+        """`n` full names of people that this world does not hold; a small world's few recombined names come repeatedly.
 
         Args:
             kind: "fresh": both parts occur nowhere in any world; "recombined": a known first name with a known last
@@ -161,11 +162,10 @@ class World:
             name = self._unknown_person(rng, kind, split)
             if name is not None:
                 names[name] = None
-        if len(names) < n:
-            raise BadInput(
-                f"{n} {kind} unknown people were asked for, and this world has only about {len(names)}: ask for fewer"
-            )
-        return list(names)
+        if not names and n:
+            # A world of one person or none has nothing to recombine.
+            return self.unknown_people(rng, n, "fresh", split)
+        return list(islice(cycle(names), n))
 
     def unknown_places(self, rng: random.Random, n: int, split: Split) -> list[str]:
         """`n` different names of places that no world holds; the two splits are disjoint."""
@@ -174,6 +174,8 @@ class World:
     def _unknown_person(self, rng: random.Random, kind: Unknown, split: Split) -> str | None:
         first_known = kind == "recombined" or (kind == "half" and rng.random() < 0.5)
         last_known = kind == "recombined" or (kind == "half" and not first_known)
+        if (first_known or last_known) and not self.people:
+            return None
         first = rng.choice(self.first_names if first_known else spellings("first", split))
         last = rng.choice(self.last_names if last_known else spellings("last", split))
         name = f"{first} {last}"

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from cutaway.corpus.documents import Document
 
-# At most this many logits are alive at once (128 MiB in float32), whatever the vocabulary.
-_LOGITS_AT_ONCE = 2**25
+# At most this many logits are alive at once (16 MiB in float32), whatever the vocabulary: more of them fall out of the
+# processor's caches, and were measured to take twice the time for each token.
+_LOGITS_AT_ONCE = 2**22
 
 
 class Encoder(Protocol):

@@ -147,8 +147,8 @@ def _line(frame: _Frame, series: Series) -> str:
     )
     kind = f"line line-{series.ink}" + (" faint" if series.faint else "")
     line = f'<path class="{kind}" d="{path}"/>'
-    if not series.faint:
-        x, y = series.points[-1]
+    x, y = series.points[-1]
+    if not series.faint and frame.y_low <= y <= frame.y_high:
         line += f'<circle class="dot dot-{series.ink}" cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="2.6"/>'
     return line
 

@@ -27,7 +27,7 @@ def pretraining(rows: Rows, baselines: Sequence[tuple[str, float]]) -> list[str]
         references,
         width=_WIDE,
         height=270,
-        y_range=_lower_part([y for _, y in bits] + [r.y for r in references]),
+        y_range=_lower_part(bits, references),
         x_from=0,
     )
     return _drawn(main, _noisy("Training loss, nats a token", rows, x, "loss", over, "a"), _rate(rows, x, over))
@@ -56,7 +56,7 @@ def reinforcement(rows: Rows) -> list[str]:
     """Reward, accuracy, lengths of right and wrong answers, and the share of problems that still teach something."""
     charts = [_noisy(title, rows, "step", key, "updates", "c", share) for key, title, share in _OF_REINFORCEMENT]
     lengths = [
-        Series(name, smooth(points(rows, "step", key), 0.8), ink)
+        Series(name, _calmed(points(rows, "step", key)), ink)
         for key, name, ink in (("correct_length", "right", "c"), ("wrong_length", "wrong", "soft"))
     ]
     title = "Length of right and of wrong answers, tokens"
@@ -83,7 +83,7 @@ def points(rows: Rows, x: str, y: str) -> list[Point]:
 def _noisy(title: str, rows: Rows, x: str, y: str, over: str, ink: str, share: bool = False) -> Chart:
     """A line measured on one batch at a time: the measurements faint, their moving average on top."""
     raw = points(rows, x, y)
-    calm = smooth(raw, 0.95 if len(raw) > 200 else 0.8)
+    calm = _calmed(raw)
     if len(raw) < 8:
         series = [Series(_last(raw, "{:.0%}" if share else "{:.3g}"), raw, ink)]
     else:
@@ -92,17 +92,23 @@ def _noisy(title: str, rows: Rows, x: str, y: str, over: str, ink: str, share: b
     return Chart(title, series, over, title, width=_HALF, height=190, right=48, y_format=form, x_from=0)
 
 
+def _calmed(line: Sequence[Point]) -> list[Point]:
+    """The moving average over about a twentieth of the line to either side."""
+    return smooth(line, 1 - 1 / (1 + len(line) / 20))
+
+
 def _rate(rows: Rows, x: str, over: str) -> Chart:
     line = [Series("", points(rows, x, "lr"), "soft")]
     return Chart("Learning rate", line, over, "Learning rate", width=_HALF, height=190, right=48, x_from=0)
 
 
-def _lower_part(values: Sequence[float]) -> tuple[float, float] | None:
+def _lower_part(line: Sequence[Point], references: Sequence[Reference]) -> tuple[float, float] | None:
     """The range worth looking at: the fall from chance is steep, and what is left of it would flatten the rest."""
-    if not values:
+    values = [y for _, y in line] + [reference.y for reference in references]
+    if not line or max(values) == min(values):
         return None
-    low, high = min(values), max(values)
-    return (low - 0.06 * low, min(high, 1.9 * low)) if high > low else None
+    low = min(values)
+    return 0.94 * low, min(max(values), max(1.9 * low, 1.1 * line[-1][1]))
 
 
 def _last(line: Sequence[Point], form: str) -> str:

@@ -28,7 +28,6 @@ class Source:
     name: str
     documents: int
     bytes: int
-    heldout_documents: int = 0
     heldout_bytes: int = 0
 
 
@@ -163,7 +162,7 @@ def _of_run(times: tuple[StageTime, ...], seed: int) -> list[Result]:
 def _sources(corpus: Row) -> tuple[Source, ...]:
     train, heldout = corpus.get("train") or {}, corpus.get("heldout") or {}
     return tuple(
-        Source(name, row["documents"], row["bytes"], held.get("documents", 0), held.get("bytes", 0))
+        Source(name, row["documents"], row["bytes"], held.get("bytes", 0))
         for name in dict.fromkeys([*train, *heldout])
         for row, held in [(train.get(name) or {"documents": 0, "bytes": 0}, heldout.get(name) or {})]
     )

@@ -93,7 +93,7 @@ def written(value: float, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     """A time as minutes and seconds, or as seconds alone below one minute."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
     return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"

@@ -84,7 +84,11 @@ def shape(findings: Findings) -> str:
         row([escape(part), bar(count / counts[0][1]), f"{count:,}", f"{count / total:.1%}"]) for part, count in counts
     ]
     rows.append(row(["All", "", f"{total:,}", ""], "total"))
-    numbers = [f"{value:,} {name}" for key, name in _SHAPE.items() if isinstance(value := findings.shape.get(key), int)]
+    numbers = [
+        f"{value:,} {name.removesuffix('s') if value == 1 else name}"
+        for key, name in _SHAPE.items()
+        if isinstance(value := findings.shape.get(key), int)
+    ]
     note = f"A decoder of the Qwen3 family: {', '.join(numbers)}." if numbers else ""
     return section("The model", [note], table(["Part", "", "Parameters", "Share"], rows))
 

@@ -49,8 +49,8 @@ def _row(table: Table, metric: str) -> ResultRow | None:
         # The lowest of what it is compared with is the one to beat.
         target = min((f"< {value:.3f}" for _, value in table.baselines()), default="")
     elif measure.target is not None:
-        sign = "≥" if measure.higher_is_better else "≤"
-        target = f"{sign} {measure.target:.0%}"
+        sign = "≥ " if measure.higher_is_better else "≤ "
+        target = f"{sign if measure.target < 1 else ''}{measure.target:.0%}"
     last = list(stages)[-1]
     parts = [
         f"{name.partition('/')[2]} {_briefly(part)}"

@@ -133,19 +133,17 @@ def _reinforcement(table: Table) -> Iterator[Check]:
     if "sft" not in table.stages or "rl" not in table.stages:
         return
     gains = {m: g for m in TAUGHT_BY_RL if (g := _gain(table, m)) is not None}
-    if gains:
-        # The family that reinforcement learning was given is the one it moved most.
-        family = max(gains, key=lambda metric: gains[metric])
-        before = table.value("sft", family) or 0.0
-        start = f"from {before:.1%}" + ("" if LEARNABLE[0] <= before <= LEARNABLE[1] else ", outside 30% to 70%")
-        title = measure_of(family).title.lower()
-        yield Check(
-            f"Gained by reinforcement learning: {title}", gains[family], LEAST_GAIN, "points", "at least", start
-        )
+    # The family to judge by is one that fine-tuning left half-learned; of two such, the one that was moved.
+    fit = [m for m in gains if LEARNABLE[0] <= (table.value("sft", m) or 0.0) <= LEARNABLE[1]]
+    family = max(fit or gains, key=lambda metric: gains[metric], default=None)
+    if family:
+        start = f"from {table.value('sft', family):.1%}" + ("" if fit else ", outside 30% to 70%")
+        name = f"Gained by reinforcement learning: {measure_of(family).title.lower()}"
+        yield Check(name, gains[family], LEAST_GAIN, "points", "at least", start)
     costs = {
         m: g
         for m in table.metrics
-        if "/" not in m and not m.startswith(_NOT_A_SKILL) and m not in gains and (g := _gain(table, m)) is not None
+        if "/" not in m and not m.startswith(_NOT_A_SKILL) and m != family and (g := _gain(table, m)) is not None
     }
     if costs:
         worst = min(costs, key=lambda metric: costs[metric])

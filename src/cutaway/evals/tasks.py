@@ -58,7 +58,7 @@ class Suite:
     tasks: Sequence[Task]
     documents: Sequence[Document] = ()
     context: int = 256
-    stride: int = 128
+    stride: int = 192
 
 
 def asked(conversation: Conversation) -> list[Message]:

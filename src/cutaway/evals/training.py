@@ -33,7 +33,7 @@ def training(recipe: str) -> list[Portion]:
             if section.get("mixture"):
                 found.append(Portion(stage, "its conversations", _shares(section["mixture"])))
     rl = sections.get("rl") or {}
-    if all(isinstance(rl.get(key), int) for key in ("steps", "problems", "group")):
+    if all(isinstance(rl.get(key), int) for key in ("steps", "problems", "group")) and rl["steps"]:
         problems = rl["steps"] * rl["problems"]
         found.append(Portion("rl", f"{problems:,} problems, {problems * rl['group']:,} answers", ()))
     return found

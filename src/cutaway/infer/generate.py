@@ -66,7 +66,7 @@ class Session:
 
     @torch.inference_mode()
     def read(self, ids: Sequence[int]) -> None:
-        """Append tokens; `logits` `[1, vocab]` are then those after the last one. Raises `BadInput` past the context."""
+        """Append tokens; `logits` `[1, vocab]` are then those after the last. Raises `BadInput` past the context."""
         if len(ids) > self.room:
             raise BadInput(
                 f"{len(self.ids) + len(ids)} tokens do not fit into the model's context of {self.model.config.context}"
@@ -130,25 +130,30 @@ def generate_batch(
     for at in range(0, len(order), batch_size):
         rows = order[at : at + batch_size]
         longest = max(len(prompts[i]) for i in rows)
-        room = model.config.context - longest
-        if room < 0:
-            raise BadInput(f"a prompt of {longest} tokens does not fit into the model's context of {model.config.context}")
+        if longest > model.config.context:
+            raise BadInput(
+                f"a prompt of {longest} tokens does not fit into the model's context of {model.config.context}"
+            )
+        # The batch's columns may outnumber the context, because shorter sequences begin further to the right.
+        rooms = torch.tensor([min(max_tokens, model.config.context - len(prompts[i])) for i in rows])
+        steps = int(rooms.max())
         starts = torch.tensor([longest - len(prompts[i]) for i in rows])
         tokens = torch.tensor([[0] * (longest - len(prompts[i])) + list(prompts[i]) for i in rows])
-        cache = KVCache(model.config, len(rows), longest + min(max_tokens, room), starts)
+        cache = KVCache(model.config, len(rows), longest + steps, starts)
         alive = torch.tensor(rows)
-        for _ in range(min(max_tokens, room)):
+        for step in range(steps):
             hidden = model.hidden(tokens, cache=cache)
             chosen = sampling.choose(model.logits(hidden[:, -1]), generator)
-            for i, token in zip(alive.tolist(), chosen.tolist(), strict=True):
-                results[i].append(token)
-            going = ~torch.isin(chosen, stops)
+            for i, token, room in zip(alive.tolist(), chosen.tolist(), rooms.tolist(), strict=True):
+                if step < room:
+                    results[i].append(token)
+            going = ~torch.isin(chosen, stops) & (step + 1 < rooms)
             if not going.any():
                 break
             # Copying the cache costs about as much as a step, so ended rows are dropped a quarter at a time.
             if going.float().mean() < 0.75:
                 cache.keep(going)
-                alive, chosen = alive[going], chosen[going]
+                alive, chosen, rooms = alive[going], chosen[going], rooms[going]
             tokens = chosen[:, None]
     return [cut_at_stop(result, stop_ids) for result in results]
 

@@ -81,10 +81,14 @@ def find_model(reference: str) -> Path:
     if colon and not path.exists():
         return model_of_stage(Path(run), stage)
     if not path.exists():
-        raise BadInput(f"there is no model at {reference}; name a run (runs/demo), a stage of it (runs/demo:sft) or a model directory")
+        raise BadInput(
+            f"there is no model at {reference}; name a run, a stage of one (runs/demo:sft) or a model directory"
+        )
     finished = stages_with_models(path)
     if not finished:
-        raise BadInput(f"{reference} holds no finished model; train one with `cutaway run`, or look into the run's manifest.json")
+        raise BadInput(
+            f"{reference} holds no finished model; train one with `cutaway run`, or look into the run's manifest.json"
+        )
     return path / finished[-1] / "model"
 
 

@@ -88,7 +88,11 @@ def answer_batch(
     waiting = list(range(len(prompts)))
     for _ in range(MOST_CALLS + 1):
         written = generate_batch(
-            lm.model, [prompts[i] for i in waiting], max_tokens=max_tokens, stop_ids=tokenizer.stop_ids, sampling=sampling
+            lm.model,
+            [prompts[i] for i in waiting],
+            max_tokens=max_tokens,
+            stop_ids=tokenizer.stop_ids,
+            sampling=sampling,
         )
         going: list[int] = []
         for i, ids in zip(waiting, written, strict=True):

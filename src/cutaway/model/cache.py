@@ -41,7 +41,7 @@ class KVCache:
             return causal
         # A padding row sees itself, so that its softmax is not over nothing; no real token ever reads it.
         own = keys == keys[self.length :, None]
-        return (causal & (keys >= self.starts[:, None, None])) [:, None] | own
+        return (causal & (keys >= self.starts[:, None, None]))[:, None] | own
 
     def advance(self, length: int) -> None:
         """Count `length` more tokens as read."""

@@ -49,7 +49,12 @@ def save_model(model: Transformer, directory: Path, *, end_of_text: int, stop_id
     directory.mkdir(parents=True, exist_ok=True)
     write_bytes(directory / "model.safetensors", save(qwen3_tensors(model), metadata={"format": "pt"}))
     write_json(directory / "config.json", qwen3_config(model.config, end_of_text))
-    generation = {"bos_token_id": end_of_text, "eos_token_id": stop_ids, "pad_token_id": end_of_text, "do_sample": False}
+    generation = {
+        "bos_token_id": end_of_text,
+        "eos_token_id": stop_ids,
+        "pad_token_id": end_of_text,
+        "do_sample": False,
+    }
     write_json(directory / "generation_config.json", generation)
 
 
@@ -72,7 +77,9 @@ def load_model(directory: Path) -> Transformer:
         tensors.setdefault("lm_head.weight", tensors.get("model.embed_tokens.weight", torch.empty(0)))
     for name in sorted(wanted.keys() ^ tensors.keys()):
         problem = "lacks" if name in wanted else "has an unknown"
-        raise BadInput(f"{directory / 'model.safetensors'} {problem} tensor {name}; config.json describes another model")
+        raise BadInput(
+            f"{directory / 'model.safetensors'} {problem} tensor {name}; config.json describes another model"
+        )
     for name, (_, weight) in wanted.items():
         if tensors[name].shape != weight.shape:
             raise BadInput(
@@ -92,9 +99,11 @@ def read_config(directory: Path) -> ModelConfig:
         settings: dict[str, Any] = json.loads((directory / "config.json").read_text("utf-8"))
         architecture = settings["architectures"][0]
         if architecture != "Qwen3ForCausalLM":
-            raise BadInput(f"{directory / 'config.json'} describes a {architecture}; only Qwen3ForCausalLM can be opened")
+            raise BadInput(
+                f"{directory / 'config.json'} describes a {architecture}; only Qwen3ForCausalLM can be opened"
+            )
         rope = settings.get("rope_parameters") or settings
-        return ModelConfig(
+        config = ModelConfig(
             vocab_size=settings["vocab_size"],
             n_layers=settings["num_hidden_layers"],
             d_model=settings["hidden_size"],
@@ -107,9 +116,12 @@ def read_config(directory: Path) -> ModelConfig:
             norm_eps=settings["rms_norm_eps"],
             tied_embeddings=settings["tie_word_embeddings"],
         )
+        if not all(isinstance(value, int | float) and value > 0 for value in list(asdict(config).values())[:-1]):
+            raise ValueError(f"a size is not a positive number: {config}")
+        return config
     except FileNotFoundError:
         raise BadInput(f"{directory} has no config.json; name a run or a Hugging Face model directory") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError, IndexError, ValueError) as error:
         raise BadInput(f"{directory / 'config.json'} is not a model's configuration ({error!r})") from None
 
 

@@ -59,7 +59,9 @@ class Transformer(nn.Module):
     ) -> Float[Tensor, "batch position d_model"]:
         """The normalised residual stream after the last block, from which `logits` reads."""
         tap = tap or untouched
-        positions = cache.next_positions(tokens.shape[1]) if cache else torch.arange(tokens.shape[1], device=tokens.device)
+        positions = (
+            cache.next_positions(tokens.shape[1]) if cache else torch.arange(tokens.shape[1], device=tokens.device)
+        )
         rotation = rotary_angles(positions, self.config)
         residual = tap("hook_embed", self.embed(tokens))
         for i, block in enumerate(self.blocks):
@@ -88,6 +90,7 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config)
 
     def forward(self, residual: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None, tap: Tap) -> Tensor:
+        """The residual stream `[batch, position, d_model]` after this block."""
         residual = tap("hook_resid_pre", residual)
         attention = self.attn(self.ln1(residual), rotation, cache, under("attn.", tap))
         residual = tap("hook_resid_mid", residual + tap("hook_attn_out", attention))
@@ -109,6 +112,7 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.d_head, config.norm_eps)
 
     def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None, tap: Tap) -> Tensor:
+        """What each position gathers from itself and those before it, `[batch, position, d_model]`."""
         batch, length, _ = x.shape
         heads = (batch, length, -1, self.config.d_head)
         q = tap("hook_q", self.q(x).view(heads)).transpose(1, 2)
@@ -135,6 +139,7 @@ class SwiGLU(nn.Module):
         self.down = nn.Linear(config.d_mlp, config.d_model, bias=False)
 
     def forward(self, x: Tensor, tap: Tap) -> Tensor:
+        """What each position makes of itself, `[batch, position, d_model]`."""
         gate = tap("hook_pre", self.gate(x))
         return self.down(tap("hook_post", F.silu(gate) * self.up(x)))
 
@@ -148,6 +153,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "... width"]) -> Float[Tensor, "... width"]:
+        """`x` at unit root mean square along its last axis, times the gain."""
         wide = x.float()
         wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * wide.to(x.dtype)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,13 @@ def run_stages(stages: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, pr
         for stage in stages:
             if _is_done(stage, recipe, run, manifest):
                 unchanged.append(stage.name)
-                continue
-            _tell(unchanged, progress)
-            with progress.stage(stage.name):
-                _run_stage(stage, recipe, run, manifest, progress)
+            else:
+                _tell(unchanged, progress)
+                with progress.stage(stage.name):
+                    _run_stage(stage, recipe, run, manifest, progress)
+            # Not before it is on record as finished: until then they are what a killed stage resumes from.
+            for name in stage.scratch:
+                shutil.rmtree(run.stage(stage.folder) / name, ignore_errors=True)
         _tell(unchanged, progress)
 
 
@@ -133,7 +138,8 @@ def _is_same_work(record: StageRecord, stage: AnyStage, recipe: Recipe, manifest
 
 
 def _settings_hash(stage: AnyStage, recipe: Recipe) -> str:
-    used: dict[str, Any] = {key: getattr(recipe, key) for key in stage.uses}
+    whole = recipe.model_dump(mode="json")
+    used = {key: reduce(getitem, key.split("."), whole) for key in stage.uses}
     return hash_object({"settings": stage.settings(recipe).model_dump(mode="json"), **used})
 
 

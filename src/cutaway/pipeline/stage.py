@@ -47,8 +47,10 @@ class Stage(Generic[S]):
     outputs: tuple[str, ...] = ("**/*",)
     """Globs, below its directory, of the files that others may read. Logs and checkpoints, whose bytes differ from one
     time to the next, do not belong."""
+    scratch: tuple[str, ...] = ("checkpoints",)
+    """What in its directory is of no use once the stage has finished; removed only when the manifest says so."""
     uses: tuple[str, ...] = ("seed",)
-    """The recipe's own keys it reads beside its section; a change to one counts as a change of settings."""
+    """What else of the recipe it reads ("owner", "sft.mixture"); a change there counts as a change of its settings."""
     files: Callable[[S], Iterable[Path]] = lambda settings: ()
     """Files and folders outside the run that it reads: inputs too."""
     place: str | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from cutaway.align.conversations import Conversation, arithmetic
 from cutaway.align.grpo import GrpoSettings, grpo
-from cutaway.align.mixture import Mixture, conversations, examples
+from cutaway.align.mixture import conversations, examples
 from cutaway.align.sft import SftSettings, sft
 from cutaway.corpus.build import CorpusSettings, build_corpus
 from cutaway.evals import EvalSettings, write_report
@@ -33,7 +33,7 @@ from cutaway.tokens import TokenizerSettings, train_tokenizer
 from cutaway.train import Source
 from cutaway.train.pretrain import PretrainSettings, keep_model, pretrain
 
-MODELS = ("pretrain", "sft_without_refusals", "sft", "rl")
+MODELS = ("pretrain", "sft", "rl")
 """The stages that make a model."""
 
 
@@ -69,7 +69,7 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, shares = tokenizer_of(run), settings.shares
     # Nothing is refused yet: what the model will know is not known yet.
-    mixture = Mixture(refusal=0)
+    mixture = context.recipe.sft.mixture.model_copy(update={"refusal": 0})
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
     chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []
@@ -85,9 +85,7 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
 def _sft(context: StageContext[SftSettings]) -> None:
     run = context.run
     model = load_model(run.stage("pretrain") / "model")
-    # The stage's own settings: the comparison without refusals differs from the recipe's.
-    recipe = context.recipe.model_copy(update={"sft": context.settings})
-    rows = rows_of_sft(run, recipe, model, context.directory, context.progress)
+    rows = rows_of_sft(run, context.recipe, model, context.directory, context.progress)
     sft(model, rows, context.settings, tokenizer_of(run), context.directory, context.progress, unwatched())
 
 
@@ -160,19 +158,9 @@ STAGES: tuple[Stage[Any], ...] = (
         inputs=("corpus", "tokenizer", "shards"),
         outputs=("model/**/*",),
         # Conversations, which name it and its owner, are part of what it reads.
-        uses=("seed", "name", "owner"),
+        uses=("seed", "name", "owner", "sft.mixture"),
     ),
     _evaluation("pretrain"),
-    Stage(
-        name="sft_without_refusals",
-        verb="run",
-        function=_sft,
-        settings=lambda recipe: recipe.sft.model_copy(update={"refusals": False}),
-        inputs=("corpus", "tokenizer", "shards", "pretrain"),
-        outputs=("model/**/*",),
-        uses=("seed", "name", "owner"),
-    ),
-    _evaluation("sft_without_refusals"),
     Stage(
         name="sft",
         verb="sft",

@@ -15,8 +15,6 @@ from cutaway.runs import Progress, RunDirectory, atomic
 from cutaway.train import Rows
 
 KNOWN = "known.json"
-KNOWN_FROM = 0.5
-"""The share of a fact's openings that a model must complete rightly for it to count as known."""
 
 
 def rows_of_sft(
@@ -31,7 +29,7 @@ def rows_of_sft(
     path = directory / KNOWN
     if model is not None and not path.exists():
         shares = probe(model, tokenizer, materials.world)
-        known = sorted(fact for fact, share in shares.items() if share >= KNOWN_FROM)
+        known = sorted(fact for fact, share in shares.items() if share > 0)
         if shares:
             progress.say(f"of {len(shares):,} facts it read, it knows {len(known):,}; it is taught to doubt the others")
         atomic.write_json(path, known)

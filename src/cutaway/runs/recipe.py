@@ -29,9 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
 
 
-def load_recipe(
-    path: str | os.PathLike[str] | None, overrides: Sequence[str] = (), model: type[Model] = BaseModel
-) -> Model:
+def load_recipe(path: str | os.PathLike[str] | None, overrides: Sequence[str], model: type[Model]) -> Model:
     """Read the TOML at `path` (None: nothing but defaults), apply `overrides` ("a.b=value"), check it as a `model`.
 
     A value is taken exactly by TOML's types: "4" in quotes is not the number 4. An override's value is read as TOML

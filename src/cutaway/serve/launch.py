@@ -61,7 +61,7 @@ def serve(
         # After "#", a browser keeps the token to itself; the page exchanges it for a cookie.
         page = f"{url}#token={token}" if token else url
         names = ", ".join(offer.name for offer in offered)
-        print(f"Serving {names}\n  page  {page}\n  API   {url}v1\nCtrl-C stops the server.", flush=True)  # noqa: T201
+        print(f"Serving {names}\n  page  {page}\n  API   {url}v1\nCtrl-C stops the server.", flush=True)
         if open_browser:
             threading.Timer(0.5, webbrowser.open, [page]).start()
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn shuts down in order, then passes the signal on

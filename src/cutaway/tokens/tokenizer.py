@@ -28,7 +28,8 @@ class Tokenizer:
         self.backend = backend
         self.backend.encode_special_tokens = True
         self.chat_template = chat_template
-        self.special = {name: backend.token_to_id(name) for name in SPECIAL_TOKENS}
+        ids = {name: backend.token_to_id(name) for name in SPECIAL_TOKENS}
+        self.special = {name: token for name, token in ids.items() if token is not None}
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field
-from tokenizers import Regex, Tokenizer as Backend, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Backend
 
 from cutaway.runs.errors import BadInput
 from cutaway.runs.recipe import Settings
@@ -21,7 +22,7 @@ WORDS = r"""'(?i:s|t|re|ve|m|ll|d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{
 class TokenizerSettings(Settings):
     """How large a vocabulary to learn."""
 
-    vocab_size: int = Field(4096, ge=300, le=65_536, description="tokens, special ones included")
+    vocab_size: int = Field(default=4096, ge=300, le=65_536, description="tokens, special ones included")
 
 
 def train_tokenizer(settings: TokenizerSettings, texts: Iterable[str], directory: Path) -> Tokenizer:

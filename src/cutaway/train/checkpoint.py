@@ -27,7 +27,10 @@ class Position:
 def save_checkpoint(root: Path, position: Position, model: Transformer, optimizer: Optimizer, *, keep: int = 2) -> None:
     """Write `step-000500/` and drop all but the last `keep`. On a full disk the earlier ones stay as they were."""
     with atomic.directory(root / f"step-{position.step:06d}") as directory:
-        save_file({name: weight.contiguous() for name, weight in unique_weights(model).items()}, directory / "model.safetensors")
+        save_file(
+            {name: weight.contiguous() for name, weight in unique_weights(model).items()},
+            directory / "model.safetensors",
+        )
         state = {name: value.contiguous() for name, value in optimizer.state_dict().items()}
         save_file(state, directory / "optimizer.safetensors")
         (directory / "position.json").write_text(json.dumps({"step": position.step, "seconds": position.seconds}))

@@ -27,15 +27,15 @@ class LoopSettings(Settings):
     """How long to train, in what portions, and how the learning rate goes."""
 
     tokens: int = Field(ge=1, description="tokens to train on in all")
-    batch_tokens: int = Field(4096, ge=32, description="tokens a step")
-    row_length: int = Field(256, ge=16, description="tokens a row: how far back a prediction can look in training")
-    warmup: float = Field(0.02, ge=0, le=1, description="share of the steps in which the learning rate rises")
-    decay: float = Field(0.5, ge=0, le=1, description="share of the steps in which it falls, at the end")
-    final: float = Field(0.0, ge=0, le=1, description="the learning rate it falls to, as a share of the highest")
-    clip: float = Field(1.0, gt=0, description="largest norm of a step's gradient")
+    batch_tokens: int = Field(default=2048, ge=32, description="tokens a step")
+    row_length: int = Field(default=256, ge=16, description="tokens a row: how far back training looks")
+    warmup: float = Field(default=0.02, ge=0, le=1, description="share of the steps in which the learning rate rises")
+    decay: float = Field(default=0.5, ge=0, le=1, description="share of the steps in which it falls, at the end")
+    final: float = Field(default=0.0, ge=0, le=1, description="where it falls to, as a share of the highest")
+    clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
     optimizer: OptimizerSettings = OptimizerSettings()
-    compile: bool | None = Field(None, description="torch.compile; left out: where it pays for itself")
-    checkpoint_seconds: float = Field(60.0, gt=0, description="seconds between checkpoints")
+    compile: bool | None = Field(default=None, description="torch.compile; left out: where it pays for itself")
+    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     @property
     def batch_rows(self) -> int:
@@ -135,6 +135,8 @@ def flops_per_token(config: ModelConfig, length: int) -> float:
     Kaplan et al. (2020), section 2.1, with the unembedding counted and the embedding, a look-up, not; attention over
     half the row on average, forward once and backward twice.
     """
-    block = config.d_model * config.d_head * 2 * (config.n_heads + config.n_kv_heads) + 3 * config.d_model * config.d_mlp
+    block = (
+        config.d_model * config.d_head * 2 * (config.n_heads + config.n_kv_heads) + 3 * config.d_model * config.d_mlp
+    )
     attention = 2 * config.n_heads * config.d_head * length / 2
     return 6 * (config.n_layers * (block + attention) + config.vocab_size * config.d_model)

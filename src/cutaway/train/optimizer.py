@@ -15,11 +15,11 @@ from cutaway.runs.recipe import Settings
 class OptimizerSettings(Settings):
     """Step sizes and their companions."""
 
-    muon_lr: float = Field(0.02, gt=0, description="learning rate of the blocks' matrices")
-    adamw_lr: float = Field(0.004, gt=0, description="learning rate of embeddings and norm gains")
-    momentum: float = Field(0.95, ge=0, lt=1, description="Muon's momentum")
-    betas: tuple[float, float] = Field((0.9, 0.95), description="AdamW's decay rates of its two moments")
-    weight_decay: float = Field(0.0, ge=0, description="decay a step, times the learning rate, of every matrix")
+    muon_lr: float = Field(default=0.02, gt=0, description="learning rate of the blocks' matrices")
+    adamw_lr: float = Field(default=0.004, gt=0, description="learning rate of embeddings and norm gains")
+    momentum: float = Field(default=0.95, ge=0, lt=1, description="Muon's momentum")
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="AdamW's decay rates of its two moments")
+    weight_decay: float = Field(default=0.0, ge=0, description="decay a step, times the learning rate, of every matrix")
 
 
 class Optimizer:
@@ -98,8 +98,8 @@ class StackedMuon:
             update = orthogonalize(gradient.lerp_(momentum, self.momentum))
             rows, columns = update.shape[-2:]
             update *= -lr * max(1.0, rows / columns) ** 0.5
-            torch._foreach_mul_(list(stack), 1 - lr * self.weight_decay)
-            torch._foreach_add_(list(stack), list(update.unbind()))
+            for weight, change in zip(stack, update, strict=True):
+                weight.mul_(1 - lr * self.weight_decay).add_(change)
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:

