@@ -25,7 +25,7 @@ corpus.heldout_fraction = 0.2
 corpus.world = {{people = 8, places = 4, tellings_per_entity = 3}}
 tokenizer.vocab_size = 384
 sft = {{tokens = 2048, batch_tokens = 512, row_length = 64, compile = false}}
-rl = {{steps = 0, problems = 2, group = 2, max_tokens = 8, replay_rows = 1}}
+rl = {{steps = 1, problems = 2, group = 2, max_tokens = 8, replay_rows = 1}}
 
 [pretrain]
 depth = 1
@@ -134,7 +134,7 @@ def test_a_killed_run_carries_on_to_the_same_bits(finished: Path, recipe: Path) 
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not (run / "pretrain" / "model").exists()
-    again = subprocess.run(command, stdout=subprocess.PIPE, env=environment, text=True, check=True, timeout=100)
+    again = subprocess.run(command, stdout=subprocess.PIPE, env=environment, text=True, check=True, timeout=280)
     assert "finished earlier, unchanged: corpus, tokenizer, shards" in " ".join(again.stdout.split())
     assert "step 2 " not in again.stdout
     assert weights(run)["pretrain"] == weights(finished)["pretrain"]

@@ -5,7 +5,6 @@ With CUTAWAY_SCREENSHOTS set, pictures for the documentation are written into do
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cutaway.corpus import World
 from cutaway.serve import Access
 from cutaway.serve.page import PAGE
 
@@ -48,7 +48,8 @@ def browser() -> Iterator[Browser]:
 def live(serve_live: Any) -> Any:
     live = serve_live()
     live.lm.script = lambda question: ANSWER if "who" in question.lower() else f"You said: {question}"
-    (live.run / "examples.json").write_text(json.dumps(["Who are you?", "What is 2+2?"]))
+    (live.run / "corpus").mkdir()
+    (live.run / "corpus" / "world.json").write_text(World.generate(seed=1, people=5, places=3).to_json())
     (live.run / "report.html").write_text("<h1>The report</h1>")
     return live
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from cutaway.corpus import World
+
 
 def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] = []
@@ -22,12 +24,18 @@ def test_models_and_examples(live: Any) -> None:
         stages = [{"id": "demo:pretrain", "stage": "pretrain"}, {"id": "demo:sft", "stage": "sft"}]
         assert models == [{"id": "demo", "stages": stages, "report": False}]
         assert http.get("/api/examples").json() == {"examples": []}
-        file = live.run / "examples.json"
-        for damaged in ("{", "5", '{"a": 1}', '[1, null, ""]'):
+        file = live.run / "corpus" / "world.json"
+        file.parent.mkdir()
+        for damaged in ("{", "5", '{"entities": [1]}', "\x00"):
             file.write_text(damaged)
             assert http.get("/api/examples").json() == {"examples": []}
-        file.write_text(json.dumps(["Who are you?", 5, "x" * 500, "What is 2+2?"]))
-        assert http.get("/api/examples?model=demo:sft").json() == {"examples": ["Who are you?", "What is 2+2?"]}
+        world = World.generate(seed=1, people=5, places=3)
+        file.write_text(world.to_json())
+        examples = http.get("/api/examples?model=demo:sft").json()["examples"]
+        assert examples == http.get("/api/examples").json()["examples"]
+        assert "Who are you?" in examples
+        assert any(person.name in example for person in world.people for example in examples)
+        assert any(place.name in example for place in world.places for example in examples)
         assert http.get("/api/examples?model=absent").status_code == 404
 
 
@@ -97,3 +105,28 @@ def test_openapi_document(live: Any) -> None:
     with live.client() as http:
         paths = http.get("/openapi.json").json()["paths"]
     assert {"/v1/models", "/v1/chat/completions", "/v1/completions", "/api/tokenize", "/health"} <= set(paths)
+
+
+def test_page_that_is_not_built(serve_live: Any, tmp_path: Any) -> None:
+    live = serve_live(page=tmp_path)
+    with live.client() as http:
+        answer = http.get("/")
+        assert answer.status_code == 503
+        assert "not built" in answer.text
+        assert http.get("/v1/models").status_code == 200
+
+
+def test_page_files(serve_live: Any, tmp_path: Any) -> None:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>page")
+    (tmp_path / "favicon.svg").write_text("<svg/>")
+    (tmp_path / ".built-from").write_text("x")
+    (tmp_path / "assets" / "index-abc.js").write_text("1")
+    live = serve_live(page=tmp_path)
+    with live.client() as http:
+        assert http.get("/").text == "<!doctype html>page"
+        assert http.get("/?view=tokens").headers["cache-control"] == "no-cache"
+        assert http.get("/favicon.svg").headers["content-type"] == "image/svg+xml"
+        assert "immutable" in http.get("/assets/index-abc.js").headers["cache-control"]
+        for absent in ("/.built-from", "/assets/absent.js", "/assets/..%2findex.html", "/assets/"):
+            assert http.get(absent).status_code == 404

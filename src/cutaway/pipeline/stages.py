@@ -10,7 +10,7 @@ from typing import Any
 
 from cutaway.align.conversations import Conversation, arithmetic
 from cutaway.align.grpo import GrpoSettings, grpo
-from cutaway.align.mixture import conversations, examples
+from cutaway.align.mixture import NO_REFUSALS, Mixture, conversations, examples
 from cutaway.align.sft import SftSettings, sft
 from cutaway.corpus.build import CorpusSettings, build_corpus
 from cutaway.evals import EvalSettings, write_report
@@ -69,7 +69,7 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, shares = tokenizer_of(run), settings.shares
     # Nothing is refused yet: what the model will know is not known yet.
-    mixture = context.recipe.sft.mixture.model_copy(update={"refusal": 0})
+    mixture = Mixture().model_copy(update=NO_REFUSALS)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
     chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []
@@ -158,7 +158,7 @@ STAGES: tuple[Stage[Any], ...] = (
         inputs=("corpus", "tokenizer", "shards"),
         outputs=("model/**/*",),
         # Conversations, which name it and its owner, are part of what it reads.
-        uses=("seed", "name", "owner", "sft.mixture"),
+        uses=("seed", "name", "owner"),
     ),
     _evaluation("pretrain"),
     Stage(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,9 +9,7 @@ from pathlib import Path
 
 from cutaway.infer import LanguageModel, load, stages_with_models
 from cutaway.runs import BadInput
-
-MAX_EXAMPLES = 12
-MAX_EXAMPLE_LENGTH = 200
+from cutaway.serve.examples import examples_of
 
 
 class Lazy:
@@ -51,13 +48,8 @@ class Offer:
         return path if path and path.is_file() else None
 
     def examples(self) -> list[str]:
-        """Questions worth asking it: `examples.json` in its run, a list of strings; none where that is missing."""
-        try:
-            found = json.loads((self.run / "examples.json").read_text(encoding="utf-8")) if self.run else []
-        except (OSError, ValueError):
-            return []
-        texts = [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
-        return [text for text in texts if 0 < len(text) <= MAX_EXAMPLE_LENGTH][:MAX_EXAMPLES]
+        """Questions worth asking it first; none where its run has nothing to ask about."""
+        return examples_of(self.run) if self.run else []
 
 
 def offers(refs: Sequence[str]) -> list[Offer]:
