@@ -45,9 +45,9 @@ class GrpoSettings(Settings):
     max_tokens: int = Field(default=64, ge=1, description="tokens an answer may take")
     temperature: float = Field(default=0.8, gt=0, description="of the sampling and of the policy moved")
     replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
-    replay_weight: float = Field(default=0.5, ge=0, description="weight of their loss")
+    replay_weight: float = Field(default=1.0, ge=0, description="weight of their loss")
     warmup_steps: int = Field(default=3, ge=1, description="updates of rising learning rate; then it falls")
-    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.005, adamw_lr=0.001, momentum=0.8)
+    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.004, adamw_lr=0.0008, momentum=0.8)
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     def scale(self, step: int) -> float:

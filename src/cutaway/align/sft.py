@@ -31,7 +31,7 @@ class SftShares(Settings):
 class SftSettings(LoopSettings):
     """What to teach, for how long."""
 
-    tokens: int = Field(default=1_800_000, ge=0)
+    tokens: int = Field(default=1_300_000, ge=0)
     warmup: float = Field(default=0.03, ge=0, le=1)
     decay: float = Field(default=0.97, ge=0, le=1)
     optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.02, adamw_lr=0.004)

@@ -89,7 +89,7 @@ def gather(run: RunDirectory) -> Findings:
         machine = f"{manifest.machine.processor}, {manifest.machine.cpus} cores, Python {manifest.machine.python}"
     recipe = run.path / "recipe.toml"
     return Findings(
-        name=run.path.name,
+        name=run.path.resolve().name,
         seed=seed,
         machine=machine,
         versions=manifest.versions if manifest else {},

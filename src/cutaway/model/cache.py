@@ -53,10 +53,6 @@ class KVCache:
         for layer in self.layers:
             layer.k, layer.v = layer.k[rows], layer.v[rows]
 
-    def rewind(self, length: int) -> None:
-        """Forget all but the first `length` tokens."""
-        self.length = min(self.length, length)
-
 
 class LayerCache:
     """One layer's keys and values, each `[batch, kv_head, capacity, d_head]`."""

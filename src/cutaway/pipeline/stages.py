@@ -10,7 +10,7 @@ from typing import Any
 
 from cutaway.align.conversations import Conversation, arithmetic
 from cutaway.align.grpo import GrpoSettings, grpo
-from cutaway.align.mixture import NO_REFUSALS, Mixture, conversations, examples
+from cutaway.align.mixture import Mixture, conversations, examples
 from cutaway.align.sft import SftSettings, sft
 from cutaway.corpus.build import CorpusSettings, build_corpus
 from cutaway.evals import EvalSettings, write_report
@@ -68,8 +68,8 @@ def _baselines(context: StageContext[NoSettings]) -> None:
 def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, shares = tokenizer_of(run), settings.shares
-    # Nothing is refused yet: what the model will know is not known yet.
-    mixture = Mixture().model_copy(update=NO_REFUSALS)
+    # Whom it reads about it may tell from whom it does not; what to refuse is not yet known and left to fine-tuning.
+    mixture = Mixture(refusal=0)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
     chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []

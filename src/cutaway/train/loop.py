@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,11 +121,6 @@ def train(
                 save_checkpoint(directory / "checkpoints", Position(step + 1, spent), model, optimizer)
                 saved_at = time.monotonic()
     model.eval().requires_grad_(False)
-
-
-def forget_checkpoints(directory: Path) -> None:
-    """Drop the checkpoints of a stage whose model has been written."""
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 
 
 def flops_per_token(config: ModelConfig, length: int) -> float:

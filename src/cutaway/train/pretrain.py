@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from cutaway.model import ModelConfig, Transformer, save_model
 from cutaway.runs import Progress, Settings
 from cutaway.tokens import Tokenizer
-from cutaway.train.loop import LoopSettings, Watch, forget_checkpoints, train
+from cutaway.train.loop import LoopSettings, Watch, train
 from cutaway.train.rows import Source, lay_out
 
 
@@ -95,8 +95,7 @@ def pretrain(
 
 
 def keep_model(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:
-    """Write a stage's finished model with its tokenizer to `directory/model`, and drop its checkpoints."""
+    """Write a stage's finished model with its tokenizer to `directory/model`."""
     stop_ids = sorted(tokenizer.stop_ids)
     save_model(model, directory / "model", end_of_text=tokenizer.end_of_text, stop_ids=stop_ids)
     tokenizer.save(directory / "model", context=model.config.context)
-    forget_checkpoints(directory)
