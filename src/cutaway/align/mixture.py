@@ -11,7 +11,6 @@ from pydantic import Field
 from cutaway.align.conversations import (
     Conversation,
     Materials,
-    acquaintance,
     arithmetic,
     calculator,
     identity,
@@ -32,8 +31,6 @@ Fact = tuple[str, str]
 """A name and an attribute of the one who bears it."""
 
 
-NO_REFUSALS = {"refusal": 0.0, "acquaintance": 0.0}
-"""What a mixture is changed by to teach nothing of what is unknown."""
 HARDER: tuple[Unknown, ...] = ("fresh", "recombined", "recombined")
 """Kinds of unknown people to refuse: known names newly paired are the harder ones to tell from people it read about."""
 
@@ -43,9 +40,8 @@ class Mixture(Settings):
 
     identity: float = Field(default=3, ge=0)
     smalltalk: float = Field(default=2, ge=0)
-    world_facts: float = Field(default=32, ge=0)
-    refusal: float = Field(default=22, ge=0, description="unknown people, and facts it turned out not to know")
-    acquaintance: float = Field(default=20, ge=0, description="whether it has read about somebody")
+    world_facts: float = Field(default=26, ge=0)
+    refusal: float = Field(default=18, ge=0, description="unknown people, and facts it turned out not to know")
     add: float = Field(default=11, ge=0)
     subtract: float = Field(default=15, ge=0)
     three: float = Field(
@@ -73,13 +69,12 @@ def conversations(
     """
     m, rng = materials, random.Random(seed)
     if not m.world.entities:
-        mixture = mixture.model_copy(update={"world_facts": 0, "passage": 0} | NO_REFUSALS)
+        mixture = mixture.model_copy(update={"world_facts": 0, "refusal": 0, "passage": 0})
     makers: dict[str, Maker] = {
         "identity": partial(taught, identity.examples, m),
         "smalltalk": partial(taught, smalltalk.examples, m),
         "world_facts": lambda r, k: world_facts.examples(m, r, k, "train", known=known),
         "refusal": lambda r, k: refusals(m, r, k, known),
-        "acquaintance": partial(taught, acquaintance.examples, m),
         **{family: partial(_arithmetic, m, family) for family in ("add", "subtract", "three", "product", "direct")},
         "spell": lambda r, k: spelling.examples(m, r, k, "train", family="spell"),
         "count": lambda r, k: spelling.examples(m, r, k, "train", family="count"),

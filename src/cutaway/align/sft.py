@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from cutaway.align.conversations import Materials
-from cutaway.align.mixture import NO_REFUSALS, Fact, Mixture, conversations, examples
+from cutaway.align.mixture import Fact, Mixture, conversations, examples
 from cutaway.model import Transformer
 from cutaway.runs import Progress, Settings
 from cutaway.tokens import Tokenizer
@@ -31,7 +31,7 @@ class SftShares(Settings):
 class SftSettings(LoopSettings):
     """What to teach, for how long."""
 
-    tokens: int = Field(default=1_300_000, ge=0)
+    tokens: int = Field(default=1_500_000, ge=0)
     warmup: float = Field(default=0.03, ge=0, le=1)
     decay: float = Field(default=0.97, ge=0, le=1)
     optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.02, adamw_lr=0.004)
@@ -51,7 +51,7 @@ def sft_rows(
     seed: int,
 ) -> Rows:
     """The rows of fine-tuning: conversations, of which the assistant's part is learned, and some plain text."""
-    mixture = settings.mixture if settings.refusals else settings.mixture.model_copy(update=NO_REFUSALS)
+    mixture = settings.mixture if settings.refusals else settings.mixture.model_copy(update={"refusal": 0})
     # About forty tokens a conversation; each is met about once.
     n = max(200, round(settings.tokens * settings.shares.chat / (settings.shares.chat + 4) / 40))
     chat = examples(tokenizer, conversations(materials, mixture, n, seed, known=known if settings.refusals else None))

@@ -68,7 +68,7 @@ def _baselines(context: StageContext[NoSettings]) -> None:
 def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, shares = tokenizer_of(run), settings.shares
-    # Whom it reads about it may tell from whom it does not; what to refuse is not yet known and left to fine-tuning.
+    # Nothing is refused yet: what the model will know is not known yet.
     mixture = Mixture(refusal=0)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cutaway.align.conversations import (
-    acquaintance,
     arithmetic,
     calculator,
     identity,
@@ -20,7 +19,6 @@ SKILLS: dict[str, Skill] = {
     "smalltalk": smalltalk,
     "world_facts": world_facts,
     "refusal": refusal,
-    "acquaintance": acquaintance,
     "arithmetic": arithmetic,
     "spelling": spelling,
     "calculator": calculator,
