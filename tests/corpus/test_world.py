@@ -154,9 +154,14 @@ def test_fresh_names_of_one_world_are_fresh_in_every_world() -> None:
         assert fresh.isdisjoint(World.generate(seed).first_names)
 
 
-def test_more_recombined_people_than_there_are_is_bad_input() -> None:
-    with pytest.raises(BadInput, match="ask for fewer"):
-        World.generate(0, 2, 1).unknown_people(random.Random(0), 100, "recombined", "train")
+def test_a_small_worlds_recombined_people_come_repeatedly() -> None:
+    small = World.generate(0, 6, 1)
+    names = small.unknown_people(random.Random(0), 100, "recombined", "train")
+    assert len(names) == 100
+    assert 0 < len(set(names)) < 36
+    assert set(names).isdisjoint(small.by_name)
+    alone = World.generate(0, 1, 1)
+    assert set(alone.unknown_people(random.Random(0), 5, "recombined", "train")).isdisjoint(alone.by_name)
 
 
 def test_unknown_places(world: World) -> None:

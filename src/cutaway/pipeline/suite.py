@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 
 from cutaway.align.conversations import (
     Conversation,
@@ -23,7 +22,6 @@ from cutaway.corpus.documents import Document
 from cutaway.corpus.world import ATTRIBUTES, Unknown, World
 from cutaway.evals.settings import EvalSettings
 from cutaway.evals.tasks import Suite, Task
-from cutaway.runs import BadInput
 
 # The longest right answers, in tokens, with room to spare; a model that rambles is cut there.
 _SENTENCE, _STEPS, _LONG_STEPS, _LETTERS = 40, 64, 112, 64
@@ -84,13 +82,10 @@ class _Maker:
         return Task(f"unknown_{kind}", asked, counts, _SENTENCE)
 
     def _strangers(self, kind: Unknown) -> list[Conversation]:
-        n = self.settings.unknown
-        while n:
-            with suppress(BadInput):
-                return refusal.examples(self.materials, self.rng(f"unknown {kind}"), n, "heldout", (kind,))
-            # A small world has only so many names to recombine.
-            n //= 2
-        return []
+        rng, wanted = self.rng(f"unknown {kind}"), self.settings.unknown
+        # A small world has only so many names to recombine, and one asked after twice is no second measurement.
+        n = len(set(self.materials.world.unknown_people(rng, wanted, kind, "heldout")))
+        return refusal.examples(self.materials, self.rng(f"unknown {kind}"), n, "heldout", (kind,))
 
     def sums(self) -> Task:
         both: list[Conversation] = []
