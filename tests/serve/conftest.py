@@ -162,12 +162,13 @@ def serve_live(lm: FakeModel, tmp_path: Path) -> Iterator[Serve]:
     """Start servers with `serve_live(access=..., limits=..., page=...)`; they are stopped at the end of the test."""
     running: list[tuple[uvicorn.Server, threading.Thread]] = []
 
-    def start(**options: Any) -> Live:
+    def start(offers: list[Offer] | None = None, **options: Any) -> Live:
         load: Any = Lazy(lambda: lm)  # type: ignore[arg-type]
         run = tmp_path / "demo"
         run.mkdir(exist_ok=True)
         names = [("demo", "sft"), ("demo:pretrain", "pretrain"), ("demo:sft", "sft")]
-        app = create_app([Offer(name, load, "demo", stage, run) for name, stage in names], **options)
+        scripted = [Offer(name, load, "demo", stage, run) for name, stage in names]
+        app = create_app(offers or scripted, **options)
         listener = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

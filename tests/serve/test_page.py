@@ -1,6 +1,6 @@
 """The page in a browser: a person asks, reads, points at tokens.
 
-With CUTAWAY_SCREENSHOTS set, pictures for the documentation are written into docs/images/.
+CUTAWAY_SCREENSHOTS=runs/demo writes the documentation's pictures into docs/images/, of that run and its own numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 from cutaway.corpus import World
 from cutaway.serve import Access
+from cutaway.serve.offers import offers
 from cutaway.serve.page import PAGE
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -96,13 +97,6 @@ def ask(page: Page, question: str) -> None:
     expect(answers).to_have_count(before + 1)
 
 
-def picture(page: Page, name: str) -> None:
-    if os.environ.get("CUTAWAY_SCREENSHOTS"):
-        IMAGES.mkdir(parents=True, exist_ok=True)
-        page.wait_for_timeout(200)
-        page.screenshot(path=IMAGES / f"{name}.png")
-
-
 def said(page: Page, answer: int = -1) -> str:
     tokens = page.locator("article.answer").nth(answer).locator(".token:not(.mark)")
     return "".join(tokens.all_text_contents())
@@ -123,7 +117,6 @@ def test_talk_and_point(page: Page, live: Any) -> None:
     percentages = [float(text.strip("<>%")) for text in panel.locator(".number").all_text_contents()]
     assert sum(percentages) == pytest.approx(100, abs=2)
     expect(page.locator("svg path[d*='M']").last).to_be_attached()
-    picture(page, "talk")
     page.keyboard.press("Escape")
     expect(panel).not_to_contain_text("Chosen at")
 
@@ -182,7 +175,6 @@ def test_a_tool_is_folded_and_what_it_put_there_is_marked(page: Page, live: Any)
     assert "".join(page.locator(".token.forced:not(.mark)").all_text_contents()) == "7006652"
     forced.nth(1).hover()
     expect(page.get_by_role("complementary", name="Token")).to_contain_text("Put here by the calculator")
-    picture(page, "tool")
     ask(page, "thanks")
     roles = [message["role"] for message in live.lm.calls[-1]["messages"]]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
@@ -220,7 +212,6 @@ def test_tokens_of_a_text_and_of_the_conversation(page: Page, live: Any) -> None
     messages = [{"role": "user", "content": "Hi there"}, {"role": "assistant", "content": "You said: Hi there"}]
     expected = live.lm.tokenizer.encode_chat(messages)
     assert [int(text) for text in boxes.locator(".id").all_text_contents()] == expected
-    picture(page, "prompt")
     page.get_by_label("a text").check()
     page.get_by_label("Text", exact=True).fill("two  words\n日")
     expect(boxes.last).to_contain_text("‹A5›")
@@ -279,7 +270,6 @@ def test_phone(page: Page) -> None:
     page.locator(".token").nth(5).tap()
     panel = page.get_by_role("complementary", name="Token")
     expect(panel).to_contain_text("Chosen at")
-    picture(page, "phone")
     box, token = panel.bounding_box(), page.locator(".token.here").bounding_box()
     assert box is not None
     assert token is not None
@@ -310,4 +300,41 @@ def test_token_needed(browser: Browser, serve_live: Any) -> None:
     page.goto(f"{live.url}/#token=0123456789abcdef")
     expect(page.get_by_text("Ask your model something")).to_be_visible()
     assert "token" not in page.url
+    context.close()
+
+
+@pytest.mark.skipif("CUTAWAY_SCREENSHOTS" not in os.environ, reason="CUTAWAY_SCREENSHOTS names no run to show")
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("", {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"}),
+        ("-dark", {"viewport": {"width": 1280, "height": 800}, "color_scheme": "dark"}),
+        ("-phone", {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"}),
+    ],
+)
+def test_pictures(
+    browser: Browser, serve_live: Any, monkeypatch: pytest.MonkeyPatch, suffix: str, options: dict[str, Any]
+) -> None:
+    monkeypatch.undo()  # this time the models speak for themselves
+    live = serve_live(offers(os.environ["CUTAWAY_SCREENSHOTS"].split()))
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(**options)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    page.goto(f"{live.url}/?temperature=0")
+    for question in ("Who are you?", "What is 4821 * 7093?", "What is 47 + 36?"):
+        ask(page, question)
+    # The token that the model was least sure of has the most to show.
+    tokens = page.locator("article.answer").last.locator(".token:not(.mark)")
+    doubts: list[float] = []
+    for i in range(tokens.count()):
+        tokens.nth(i).hover()
+        chance = page.locator("#inspector .said strong").text_content() or ""
+        doubts.append(float(chance.strip("<>%")))
+    tokens.nth(doubts.index(min(doubts))).hover()
+    page.wait_for_timeout(300)
+    page.screenshot(path=IMAGES / f"talk{suffix}.png")
+    page.get_by_role("button", name="Tokens", exact=True).click()
+    expect(page.get_by_label("Tokens", exact=True).locator("li").first).to_be_visible()
+    page.screenshot(path=IMAGES / f"tokens{suffix}.png")
     context.close()
