@@ -14,7 +14,10 @@ from cutaway.runs import BadInput, CutawayError, MetricsLog, SilentProgress
 from cutaway.train import Example, LoopSettings, Rows, Source, Watch, lay_out, train
 from cutaway.train.checkpoint import checkpoints
 from cutaway.train.loop import flops_per_token
+from cutaway.train.machine import can_compile
+from cutaway.train.optimizer import Optimizer, OptimizerSettings
 from cutaway.train.pretrain import PretrainSettings
+from cutaway.train.step import TrainStep, language_loss, select
 
 CONFIG = ModelConfig(vocab_size=50, n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_head=16, d_mlp=64, context=32)
 SETTINGS = LoopSettings(tokens=40 * 4 * 16, batch_tokens=64, row_length=16, compile=False, checkpoint_seconds=1e-6)
@@ -40,9 +43,9 @@ def test_rows_are_filled_in_shares_and_from_the_seed_alone() -> None:
     assert (rows.tokens == 2).all(1).sum() == 10
     assert np.array_equal(rows.tokens, lay_out(sources, 40, 8, seed=3).tokens)
     assert not np.array_equal(rows.tokens, lay_out(sources, 40, 8, seed=4).tokens)
-    inputs, targets, weights = rows.batch(1, 4)
+    inputs, targets, learned = rows.batch(1, 4)
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
-    assert torch.equal(weights[targets == 1], torch.ones(int((targets == 1).sum())))
+    assert learned[targets == 1].all()
     twos_of = torch.from_numpy(rows.learned[(rows.tokens == 2).all(1)].astype(float))
     assert abs(float(twos_of.mean()) - 1 / 3) < 0.1
 
@@ -114,10 +117,43 @@ def test_the_learning_rate_rises_stays_and_falls() -> None:
     assert scales[-1] == pytest.approx(0.02)
 
 
+def test_the_loss_at_chosen_positions_is_the_masked_loss_of_all() -> None:
+    draw = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, CONFIG.vocab_size, (3, 9), generator=draw)
+    inputs, targets, learned = tokens[:, :-1], tokens[:, 1:], torch.rand(3, 8, generator=draw) < 0.4
+    ours, masked = new_model(), new_model()
+    loss = language_loss(ours, inputs, *select(targets, learned))
+    every = torch.nn.functional.cross_entropy(
+        masked(inputs).flatten(0, 1), targets.masked_fill(~learned, -100).flatten(), ignore_index=-100
+    )
+    assert float(loss.detach()) == pytest.approx(float(every.detach()), rel=1e-6)
+    loss.backward()
+    every.backward()
+    for mine, other in zip(ours.parameters(), masked.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_takes_batches_with_more_and_fewer_tokens_to_learn(compiled: bool) -> None:
+    if compiled and not can_compile():
+        pytest.skip("no C++ compiler")
+    model = new_model()
+    step = TrainStep(model, Optimizer(model, OptimizerSettings()), compiled=compiled, dtype=torch.float32)
+    inputs = torch.arange(16).view(2, 8) % CONFIG.vocab_size
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    assert step(inputs, inputs, torch.zeros(2, 8, dtype=torch.bool), scale=1.0) == (0.0, 0.0)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+    for share in (0.3, 1.0, 0.6):
+        loss, norm = step(inputs, inputs, torch.arange(16).view(2, 8) < 16 * share, scale=0.1)
+        assert 0 < loss < 10
+        assert norm > 0
+
+
 def test_flops_per_token_count_every_product() -> None:
     weights = sum(w.numel() for n, w in new_model().named_parameters() if w.dim() == 2 and n != "embed.weight")
     unembedding = CONFIG.vocab_size * CONFIG.d_model
     assert flops_per_token(CONFIG, 0) == 6 * (weights + unembedding)
+    assert flops_per_token(CONFIG, 0, learned=0.5) == 6 * (weights + unembedding / 2)
 
 
 def test_depth_sets_what_is_not_given() -> None:

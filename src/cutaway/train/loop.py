@@ -85,13 +85,13 @@ def train(
     step_once = TrainStep(model, optimizer, compiled=compiled and can_compile(), dtype=dtype, clip=settings.clip)
     step_tokens = settings.batch_rows * settings.row_length
     ceiling = matmul_flops(dtype)
-    flops = flops_per_token(model.config, settings.row_length)
     spent, saved_at = position.seconds, time.monotonic()
     with progress.task(name, settings.steps, "steps") as task:
         for step in range(position.step, settings.steps):
             began = time.perf_counter()
             scale = settings.scale(step)
-            loss, norm = step_once(*rows.batch(step, settings.batch_rows), scale=scale)
+            inputs, targets, learned = rows.batch(step, settings.batch_rows)
+            loss, norm = step_once(inputs, targets, learned, scale=scale)
             seconds = time.perf_counter() - began
             spent += seconds
             if not (abs(loss) < float("inf") and norm < float("inf")):
@@ -100,6 +100,7 @@ def train(
                     "lower the learning rates and run again: it goes on from the last checkpoint"
                 )
             speed = step_tokens / seconds
+            flops = flops_per_token(model.config, settings.row_length, learned=float(learned.float().mean()))
             figures = {
                 "step": step + 1,
                 "tokens": (step + 1) * step_tokens,
@@ -123,14 +124,14 @@ def train(
     model.eval().requires_grad_(False)
 
 
-def flops_per_token(config: ModelConfig, length: int) -> float:
+def flops_per_token(config: ModelConfig, length: int, *, learned: float = 1.0) -> float:
     """Operations of a training step for one token: 6 a weight that multiplies, and causal attention's products.
 
-    Kaplan et al. (2020), section 2.1, with the unembedding counted and the embedding, a look-up, not; attention over
-    half the row on average, forward once and backward twice.
+    Kaplan et al. (2020), section 2.1, with the embedding, a look-up, not counted, and the unembedding only for the
+    share of tokens that is `learned`; attention over half the row on average, forward once and backward twice.
     """
     block = (
         config.d_model * config.d_head * 2 * (config.n_heads + config.n_kv_heads) + 3 * config.d_model * config.d_mlp
     )
     attention = 2 * config.n_heads * config.d_head * length / 2
-    return 6 * (config.n_layers * (block + attention) + config.vocab_size * config.d_model)
+    return 6 * (config.n_layers * (block + attention) + learned * config.vocab_size * config.d_model)

@@ -42,11 +42,10 @@ class Rows:
         return len(self.tokens)
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs, targets and the targets' weights (0 or 1) of one step, each `[row, length]`."""
+        """Inputs, targets, and which targets to learn, of one step, each `[row, length]`."""
         at = slice(step * size, (step + 1) * size)
         tokens = torch.from_numpy(self.tokens[at].astype(np.int64))
-        learned = torch.from_numpy(self.learned[at, 1:].astype(np.float32))
-        return tokens[:, :-1], tokens[:, 1:], learned
+        return tokens[:, :-1], tokens[:, 1:], torch.from_numpy(self.learned[at, 1:])
 
 
 def lay_out(sources: Sequence[Source], n_rows: int, length: int, seed: int) -> Rows:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch._dynamo import maybe_mark_dynamic
 from torch.nn import functional as F
 
 from cutaway.model import Transformer
@@ -29,20 +30,33 @@ class TrainStep:
     def plain_loss(
         self,
         inputs: Int[Tensor, "row position"],
-        targets: Int[Tensor, "row position"],
-        weights: Float[Tensor, "row position"],
+        learned: Int[Tensor, " learned"],
+        targets: Int[Tensor, " learned"],
     ) -> Float[Tensor, ""]:
-        """Mean cross-entropy, in nats, over the targets that have weight."""
+        """`language_loss` in the step's dtype."""
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            logits = self.model(inputs)
-        return weighted_loss(logits, targets, weights)
+            return language_loss(self.model, inputs, learned, targets)
 
-    def __call__(self, inputs: Tensor, targets: Tensor, weights: Tensor, *, scale: float) -> tuple[float, float]:
+    def __call__(
+        self,
+        inputs: Int[Tensor, "row position"],
+        targets: Int[Tensor, "row position"],
+        learned: Bool[Tensor, "row position"],
+        *,
+        scale: float,
+    ) -> tuple[float, float]:
         """Take one step; give the loss before it and the norm of its gradient. `scale` multiplies the learning rates.
 
-        A loss or gradient that is not finite is given back and not applied.
+        A loss or gradient that is not finite is given back and not applied. A batch in which nothing is to be learned
+        leaves everything as it was.
         """
-        loss = self.loss(inputs, targets, weights)
+        positions, chosen = select(targets, learned)
+        if not len(positions):
+            return 0.0, 0.0
+        # Their number changes from step to step: told so, the compiler makes one graph for all.
+        maybe_mark_dynamic(positions, 0)
+        maybe_mark_dynamic(chosen, 0)
+        loss = self.loss(inputs, positions, chosen)
         loss.backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip))
         if torch.isfinite(torch.tensor([float(loss.detach()), norm])).all():
@@ -51,11 +65,23 @@ class TrainStep:
         return float(loss.detach()), norm
 
 
-def weighted_loss(
-    logits: Float[Tensor, "row position vocab"],
-    targets: Int[Tensor, "row position"],
-    weights: Float[Tensor, "row position"],
+def select(
+    targets: Int[Tensor, "row position"], learned: Bool[Tensor, "row position"]
+) -> tuple[Int[Tensor, " learned"], Int[Tensor, " learned"]]:
+    """The positions to learn at, numbered through all rows, and their targets."""
+    positions = learned.flatten().nonzero().flatten()
+    return positions, targets.flatten()[positions]
+
+
+def language_loss(
+    model: Transformer,
+    inputs: Int[Tensor, "row position"],
+    positions: Int[Tensor, " learned"],
+    targets: Int[Tensor, " learned"],
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy, in nats, over the targets that have weight."""
-    losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-    return (losses * weights.flatten()).sum() / weights.sum()
+    """Mean cross-entropy, in nats, of the `targets` at `positions`, both as `select` gives them.
+
+    The unembedding is a third of a small model's arithmetic, so there are no logits where nothing is learned.
+    """
+    logits = model.logits(model.hidden(inputs).flatten(0, 1)[positions])
+    return F.cross_entropy(logits.float(), targets)
