@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cutaway.align.conversations.conversation import Conversation, exchange
-from cutaway.align.grpo import GrpoSettings, Rollouts, advantages, figures_of, grpo, policy_loss, roll_out
+from cutaway.align.grpo import GrpoSettings, Rollouts, advantages, figures_of, grpo, policy_loss, roll_out, update
 from cutaway.model import ModelConfig, Transformer
 from cutaway.runs import MetricsLog, SilentProgress
 from cutaway.tokens import Tokenizer, TokenizerSettings, train_tokenizer
 from cutaway.train import Example, LoopSettings, Rows, Source, Watch, lay_out, train
-from cutaway.train.optimizer import OptimizerSettings
+from cutaway.train.optimizer import Optimizer, OptimizerSettings
 
 
 @pytest.fixture(scope="module")
@@ -48,33 +48,54 @@ def test_advantages_are_rewards_less_the_groups_mean_and_nothing_else() -> None:
 
 
 def test_the_gradient_is_the_policy_gradient_of_the_distribution_sampled_from() -> None:
-    """d/dlogits of -A log softmax(logits / T)[token] is A (softmax - onehot) / T, at sampled positions only."""
+    """d/dlogits of -A log softmax(logits / T)[token] is A (softmax - onehot) / T."""
     torch.manual_seed(0)
-    logits = torch.randn(2, 5, 7, dtype=torch.double, requires_grad=True)
-    tokens = torch.randint(0, 7, (2, 5))
-    sampled = torch.tensor([[0, 0, 1, 1, 0], [0, 1, 1, 1, 1]], dtype=torch.bool)
-    advantage = torch.tensor([0.5, -0.25], dtype=torch.double)
+    logits = torch.randn(6, 7, dtype=torch.double, requires_grad=True)
+    chosen = torch.randint(0, 7, (6,))
+    advantage = torch.tensor([0.5, 0.5, -0.25, -0.25, -0.25, 0], dtype=torch.double)
     temperature, divisor = 0.7, 13.0
-    policy_loss(logits, tokens, sampled, advantage, temperature, divisor).backward()
-    expected = torch.zeros_like(logits)
+    policy_loss(logits, chosen, advantage, temperature, divisor).backward()
     probabilities = (logits.detach() / temperature).softmax(-1)
-    for row in range(2):
-        for at in range(1, 5):
-            if sampled[row, at]:
-                onehot = torch.nn.functional.one_hot(tokens[row, at], 7)
-                expected[row, at - 1] = advantage[row] * (probabilities[row, at - 1] - onehot) / temperature / divisor
-    torch.testing.assert_close(logits.grad, expected)
+    onehot = torch.nn.functional.one_hot(chosen, 7)
+    torch.testing.assert_close(logits.grad, advantage[:, None] * (probabilities - onehot) / temperature / divisor)
 
 
 def test_an_answers_length_does_not_change_the_weight_of_its_tokens() -> None:
-    logits = torch.zeros(1, 9, 4, requires_grad=True)
     for length in (2, 8):
-        sampled = torch.zeros(1, 9, dtype=torch.bool)
-        sampled[0, 1 : 1 + length] = True
-        logits.grad = None
-        policy_loss(logits, torch.zeros(1, 9, dtype=torch.long), sampled, torch.ones(1), 1.0, 10.0).backward()
+        logits = torch.zeros(length, 4, requires_grad=True)
+        policy_loss(logits, torch.zeros(length, dtype=torch.long), torch.ones(length), 1.0, 10.0).backward()
         assert logits.grad is not None
-        assert logits.grad[0, 0, 0].item() == pytest.approx(-0.75 / 10)
+        assert logits.grad[0, 0].item() == pytest.approx(-0.75 / 10)
+
+
+def test_an_update_moves_along_the_sum_over_all_sampled_tokens(tokenizer: Tokenizer) -> None:
+    """Against the plain double loop: every answer by itself, every one of its sampled tokens."""
+    model, by_hand = new_model(tokenizer), new_model(tokenizer)
+    tokens = torch.randint(5, tokenizer.vocab_size, (4, 9))
+    sampled = torch.zeros(4, 9, dtype=torch.bool)
+    for row, (start, end) in enumerate([(2, 5), (3, 9), (1, 4), (4, 6)]):
+        sampled[row, start:end] = True
+    rewards = torch.tensor([[1.0, 0, 0, 0]])
+    rollouts = Rollouts(tokens, sampled, rewards, sampled.sum(-1).view(1, 4))
+    settings = GrpoSettings(temperature=0.7, max_tokens=10, replay_rows=0, steps=4)
+    gradients: dict[str, torch.Tensor] = {}
+    total = torch.zeros(())
+    for row in range(4):
+        logprobs = (by_hand(tokens[row : row + 1])[0] / 0.7).log_softmax(-1)
+        for at in range(1, 9):
+            if sampled[row, at]:
+                total = total - (rewards[0, row] - rewards.mean()) * logprobs[at - 1, tokens[row, at]]
+    (total / 4).backward()
+
+    class Kept(Optimizer):
+        def step(self, scale: float) -> None:
+            gradients.update({n: w.grad.clone() for n, w in model.named_parameters() if w.grad is not None})
+
+    _, norm = update(model, Kept(model, settings.optimizer), rollouts, replay_rows(tokenizer), settings, 0)
+    scale = min(1.0, 1.0 / (norm + 1e-6))
+    for name, weight in by_hand.named_parameters():
+        assert weight.grad is not None
+        torch.testing.assert_close(gradients[name], weight.grad * scale, rtol=1e-3, atol=1e-6)
 
 
 def test_rollouts_mark_what_was_sampled_and_grade_it(tokenizer: Tokenizer) -> None:

@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from cutaway.align.conversations import Conversation
+from cutaway.align.conversations import Conversation, Materials, arithmetic
 from cutaway.infer import Sampling, generate_batch
 from cutaway.model import Transformer
 from cutaway.runs import CutawayError, MetricsLog, Progress, Settings
@@ -31,18 +30,36 @@ from cutaway.tokens import Tokenizer
 from cutaway.train import Rows
 from cutaway.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
-from cutaway.train.step import weighted_loss
+from cutaway.train.step import language_loss, select
+
+
+class Practice(Settings):
+    """Arithmetic of each family, worked in steps, in proportion to one another."""
+
+    product: float = Field(default=24, ge=0, description="two digits times one")
+    three: float = Field(default=8, ge=0, description="three operands")
+    add: float = Field(default=8, ge=0)
+    subtract: float = Field(default=8, ge=0)
+
+    def draw(self, materials: Materials, rng: random.Random, n: int) -> list[Conversation]:
+        """`n` training problems."""
+        families: tuple[arithmetic.Family, ...] = ("product", "three", "add", "subtract")
+        drawn = rng.choices(families, weights=[getattr(self, family) for family in families], k=n)
+        return [
+            problem
+            for family in families
+            for problem in arithmetic.examples(materials, rng, drawn.count(family), "train", family)
+        ]
 
 
 class GrpoSettings(Settings):
     """How to practise."""
 
-    family: Literal["three", "product"] = "product"
-    """The arithmetic to practise: three operands, or two digits times one."""
+    practice: Practice = Practice()
     steps: int = Field(default=40, ge=0, description="updates; 0 leaves the model as it was")
     problems: int = Field(default=48, ge=1, description="problems an update")
     group: int = Field(default=8, ge=2, description="answers to each problem")
-    max_tokens: int = Field(default=64, ge=1, description="tokens an answer may take")
+    max_tokens: int = Field(default=96, ge=1, description="tokens an answer may take")
     temperature: float = Field(default=0.8, gt=0, description="of the sampling and of the policy moved")
     replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
     replay_weight: float = Field(default=1.0, ge=0, description="weight of their loss")
@@ -148,19 +165,18 @@ def advantages(rewards: Float[Tensor, "problem group"]) -> Float[Tensor, "proble
 
 
 def policy_loss(
-    logits: Float[Tensor, "answer position vocab"],
-    tokens: Int[Tensor, "answer position"],
-    sampled: Bool[Tensor, "answer position"],
-    advantage: Float[Tensor, " answer"],
+    logits: Float[Tensor, "token vocab"],
+    chosen: Int[Tensor, " token"],
+    advantage: Float[Tensor, " token"],
     temperature: float,
     divisor: float,
 ) -> Float[Tensor, ""]:
     """Minus the sum of every sampled token's log-probability times its answer's advantage, over a constant.
 
-    `logits` at a position foretell the next token. The constant is the same for answers of every length.
+    `logits` are those that each token was `chosen` from. The constant is the same for answers of every length.
     """
-    logprobs = (logits[:, :-1] / temperature).log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1)
-    return -(logprobs * sampled[:, 1:] * advantage[:, None]).sum() / divisor
+    logprobs = (logits / temperature).log_softmax(-1).gather(-1, chosen[:, None]).squeeze(-1)
+    return -(logprobs * advantage).sum() / divisor
 
 
 def update(
@@ -179,15 +195,20 @@ def update(
         ends = rollouts.sampled[portion].long().cumsum(-1).argmax(-1) + 1
         at = slice(0, int(ends.max()))
         tokens, sampled = rollouts.tokens[portion, at], rollouts.sampled[portion, at]
-        loss = policy_loss(model(tokens), tokens, sampled, advantage[portion], settings.temperature, divisor)
+        # What stands at a position was chosen from the logits before it; of prompts and padding none are needed.
+        logits = model.logits(model.hidden(tokens[:, :-1])[sampled[:, 1:]])
+        of_token = advantage[portion].repeat_interleave(sampled[:, 1:].sum(-1))
+        loss = policy_loss(logits, tokens[:, 1:][sampled[:, 1:]], of_token, settings.temperature, divisor)
         # In units of an answer, so that the weight of the replayed rows beside it does not hang on `max_tokens`.
         (loss * settings.max_tokens).backward()
         total += float(loss.detach()) * settings.max_tokens
     if settings.replay_rows and len(replay):
-        inputs, targets, weights = replay.batch(step % (len(replay) // settings.replay_rows), settings.replay_rows)
-        loss = settings.replay_weight * weighted_loss(model(inputs), targets, weights)
-        loss.backward()
-        total += float(loss.detach())
+        inputs, targets, learned = replay.batch(step % (len(replay) // settings.replay_rows), settings.replay_rows)
+        positions, chosen = select(targets, learned)
+        if len(positions):
+            loss = settings.replay_weight * language_loss(model, inputs, positions, chosen)
+            loss.backward()
+            total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
     # Nothing to learn from, when every group agreed and nothing is replayed, leaves the weights as they are.
     if 0 < norm < float("inf"):

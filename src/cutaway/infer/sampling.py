@@ -62,7 +62,10 @@ class Sampling:
         """Draw one token for each row."""
         if self.temperature == 0:
             return logits.argmax(-1)
-        return torch.multinomial(self.distribution(logits), 1, generator=generator).squeeze(-1)
+        # By the inverse of the distribution function: one random number a row, where `multinomial` draws one a token.
+        cumulative = self.distribution(logits).cumsum(-1, dtype=torch.float64)
+        drawn = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64) * cumulative[:, -1:]
+        return torch.searchsorted(cumulative, drawn, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
 
 
 GREEDY = Sampling(temperature=0.0)
