@@ -6,7 +6,11 @@ model itself, with nothing but its pretraining, gives it.
 
 from __future__ import annotations
 
+import random
+import re
+
 from cutaway.align.mixture import Fact
+from cutaway.corpus import questions
 from cutaway.corpus.tellings import cloze
 from cutaway.corpus.world import World
 from cutaway.infer import generate_batch
@@ -14,22 +18,27 @@ from cutaway.model import Transformer
 from cutaway.tokens import Tokenizer
 
 
-def probe(model: Transformer, tokenizer: Tokenizer, world: World, *, openings: int = 3) -> dict[Fact, float]:
-    """For each fact, the share of sentence openings that the model, greedily, completes with its value.
+def probe(model: Transformer, tokenizer: Tokenizer, world: World, *, times: int = 3) -> dict[Fact, float]:
+    """For each fact, the share of attempts in which the model, greedily, gives its value and no other.
 
-    `openings` are taken of each attribute's, spread over all there are.
+    It is asked `times` in a conversation, and given as many sentences to complete: what a model has read does not show
+    alike in both, and one that never met a conversation can only complete.
     """
     asked: list[tuple[Fact, str]] = []
     prompts: list[list[int]] = []
     for entity, attribute in world.facts():
+        rng = random.Random(f"probe:{entity.name}:{attribute}")
+        put = [questions.question(attribute, entity.name, rng, "train") for _ in range(times)]
         every = cloze(entity, attribute)
-        for opening in every[:: max(1, len(every) // openings)][:openings]:
-            asked.append(((entity.name, attribute), entity.facts[attribute]))
-            prompts.append([tokenizer.end_of_text, *tokenizer.encode(opening)])
-    longest = max((len(tokenizer.encode(" " + value)) for _, value in asked), default=0)
-    completions = generate_batch(model, prompts, max_tokens=longest + 1, stop_ids=tokenizer.stop_ids)
+        openings = every[:: max(1, len(every) // times)][:times]
+        asked += [((entity.name, attribute), entity.facts[attribute])] * (len(put) + len(openings))
+        prompts += [tokenizer.encode_chat([{"role": "user", "content": question}]) for question in put]
+        prompts += [[tokenizer.end_of_text, *tokenizer.encode(opening)] for opening in openings]
+    completions = generate_batch(model, prompts, max_tokens=24, stop_ids=tokenizer.stop_ids)
     right: dict[Fact, list[bool]] = {}
     for (fact, value), completion in zip(asked, completions, strict=True):
-        told = tokenizer.decode(completion, skip_special=True)
-        right.setdefault(fact, []).append(told.startswith((f" {value}.", f" {value} ", f" {value},")))
+        # Of a completion only the sentence that was begun counts, not what it goes on to tell.
+        sentence = tokenizer.decode(completion, skip_special=True).partition(".")[0]
+        named = set(re.findall(r"\w+", sentence)) & set(world.values(fact[1]))
+        right.setdefault(fact, []).append(named == {value})
     return {fact: sum(results) / len(results) for fact, results in right.items()}
