@@ -1,6 +1,7 @@
 """The whole recipe over several seeds: every target with its figure for each seed, and mean and standard deviation.
 
     .venv/bin/python bench/seeds.py                       # recipes/demo.toml, seeds 1 to 3; about 45 minutes
+    .venv/bin/python bench/seeds.py --compare             # and fine-tuning without refusals, which is not timed
     .venv/bin/python bench/seeds.py --seeds 1 --set pretrain.tokens=100000
 
 Each run is a process of its own; wall time and peak memory are measured from outside it. A run that was stopped goes
@@ -45,6 +46,11 @@ def run(recipe: str, seed: int, directory: Path, overrides: list[str]) -> None:
         sys.exit(f"the run in {directory} ended with exit code {os.waitstatus_to_exitcode(status)}")
 
 
+def compare(directory: Path) -> None:
+    """The finished run's comparison, outside of the time that is measured."""
+    subprocess.run([sys.executable, "-m", "cutaway", "run", str(directory), "--compare"], check=True)
+
+
 def measured(directory: Path) -> list[Result]:
     """The run's results, with time and memory as they were measured from outside."""
     noted = json.loads((directory / MEASURED).read_text())
@@ -60,6 +66,7 @@ def main() -> None:
     options.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe"
     )
+    options.add_argument("--compare", action="store_true", help="fine-tune each once more without refusals")
     options.add_argument("--strict", action="store_true", help="exit code 1 if a requirement does not hold in the mean")
     given = options.parse_args()
 
@@ -67,6 +74,8 @@ def main() -> None:
     for seed, directory in zip(given.seeds, directories, strict=True):
         if not ((directory / "report.json").exists() and (directory / MEASURED).exists()):
             run(given.recipe, seed, directory, given.set)
+        if given.compare:
+            compare(directory)
     runs = [measured(directory) for directory in directories]
     print(spread(runs))
     if given.strict and not all_hold(runs):

@@ -290,6 +290,33 @@ def test_until() -> None:
         names("x")
 
 
+def test_an_optional_stage_runs_when_asked_for_and_goes_when_it_is_out_of_date(run: RunDirectory) -> None:
+    plain = stages()
+    extra = Stage("extra", "run", read, lambda recipe: recipe.read, ("read",), ("text",), optional=True)
+    beside = Stage(
+        "beside", "run", note, lambda recipe: recipe.read, ("extra",), ("note",), place="count", optional=True
+    )
+    last = Stage("last", "run", note, lambda recipe: recipe.count, ("count", "extra"), ("note",))
+    every: list[Stage[Any]] = [*plain[:2], extra, beside, last]
+
+    def ran(recipe: FakeRecipe, *, optional: bool) -> list[str]:
+        heard = Heard()
+        run_stages(every, recipe, run, heard, optional=optional)  # type: ignore[arg-type]
+        return heard.stages
+
+    recipe = FakeRecipe()
+    assert ran(recipe, optional=False) == ["read", "count", "last"]
+    assert ran(recipe, optional=False) == []
+    assert ran(recipe, optional=True) == ["extra", "beside", "last"]
+    assert ran(recipe, optional=False) == []
+    assert (run.stage("count") / "note").exists()
+    changed = recipe.model_copy(update={"read": Words(text="new words")})
+    assert ran(changed, optional=False) == ["read", "count", "last"]
+    assert not run.stage("extra").exists()
+    assert not (run.stage("count") / "note").exists()
+    assert ran(changed, optional=False) == []
+
+
 def test_the_manifest_keeps_time_over_attempts(run: RunDirectory) -> None:
     def stop(context: StageContext[Words]) -> None:
         time.sleep(0.05)

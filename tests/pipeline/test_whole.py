@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def weights(run: Path) -> dict[str, bytes]:
 
 def test_every_stage_left_what_it_should(finished: Path) -> None:
     manifest: dict[str, Any] = json.loads((finished / "manifest.json").read_text())
-    assert list(manifest["stages"]) == [stage.name for stage in STAGES]
+    assert list(manifest["stages"]) == [stage.name for stage in STAGES if not stage.optional]
     assert {record["state"] for record in manifest["stages"].values()} == {"finished"}
     for record in manifest["stages"].values():
         assert record["outputs"]
@@ -96,6 +97,19 @@ def test_it_is_not_done_again(finished: Path, capsys: pytest.CaptureFixture[str]
     assert run_command(["run", str(finished)]) == 0
     assert (finished / "manifest.json").read_bytes() == before
     assert capsys.readouterr().out.startswith("  finished earlier, unchanged: corpus, tokenizer")
+
+
+def test_fine_tuning_without_refusals_is_compared_when_asked_for(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = weights(run)
+    assert run_command(["run", str(run), "--compare"]) == 0
+    assert weights(run).keys() - before.keys() == {"sft_without_refusals"}
+    assert {stage: weights(run)[stage] for stage in before} == before
+    assert weights(run)["sft_without_refusals"] != before["sft"]
+    stages = {result.stage for result in read_results(run / "report.json")}
+    assert "sft_without_refusals" in stages
+    assert "Fine-tuning without refusals" in (run / "report.html").read_text()
 
 
 def test_the_verbs_that_use_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,16 +45,19 @@ def sft_rows(
     settings: SftSettings,
     tokenizer: Tokenizer,
     materials: Materials,
-    known: Collection[Fact],
+    known: Collection[Fact] | None,
     real: Sequence[Example],
     told: Sequence[Example],
     seed: int,
 ) -> Rows:
-    """The rows of fine-tuning: conversations, of which the assistant's part is learned, and some plain text."""
+    """The rows of fine-tuning: conversations, of which the assistant's part is learned, and some plain text.
+
+    `known` are the facts to answer; None for all of them.
+    """
     mixture = settings.mixture if settings.refusals else settings.mixture.model_copy(update={"refusal": 0})
     # About forty tokens a conversation; each is met about once.
     n = max(200, round(settings.tokens * settings.shares.chat / (settings.shares.chat + 4) / 40))
-    chat = examples(tokenizer, conversations(materials, mixture, n, seed, known=known if settings.refusals else None))
+    chat = examples(tokenizer, conversations(materials, mixture, n, seed, known=known))
     sources = [
         Source("chat", chat, settings.shares.chat),
         Source("real", real, settings.shares.real),

@@ -17,6 +17,7 @@ def bring(
     seed: int | None = None,
     text: Sequence[Path] | None = None,
     sets: Sequence[str] | None = None,
+    compare: bool = False,
 ) -> Path:
     """Run `recipe` with the options of the command line up to `until`; give the run's directory."""
     # Imported here: the rooms behind these bring PyTorch, for which `--help` need not wait.
@@ -34,5 +35,5 @@ def bring(
     resolved = load_recipe(find_recipe(recipe), overrides, Recipe)
     run = RunDirectory(out or default_run(recipe))
     with TerminalProgress() as progress:
-        run_recipe(resolved, run, progress, until)
+        run_recipe(resolved, run, progress, until, compare=compare)
     return run.path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from cutaway.cli.bring import bring
@@ -20,6 +22,15 @@ def add_to(app: typer.Typer) -> None:
     app.command("run", help=HELP, short_help="Run a whole recipe, from raw text to report.")(run)
 
 
-def run(recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None) -> None:
+def run(
+    recipe: Recipe,
+    out: Out = None,
+    seed: Seed = None,
+    text: Text = None,
+    sets: Set = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Fine-tune once more without refusals, for the report to compare.")
+    ] = False,
+) -> None:
     """Run a recipe, all of it."""
-    bring(recipe, out=out, seed=seed, text=text, sets=sets)
+    bring(recipe, out=out, seed=seed, text=text, sets=sets, compare=compare)

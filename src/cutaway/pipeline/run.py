@@ -21,16 +21,19 @@ from cutaway.runs.manifest import hash_files, hash_object, hash_path, peak_memor
 AnyStage = Stage[Any]
 
 
-def run_recipe(recipe: Recipe, run: RunDirectory, progress: Progress, until: str | None = None) -> None:
+def run_recipe(
+    recipe: Recipe, run: RunDirectory, progress: Progress, until: str | None = None, *, compare: bool = False
+) -> None:
     """Bring `run` up to the stage or verb `until` (None: all of the recipe), doing only what is not done yet.
 
-    Stopped at any moment, by Ctrl-C or kill -9, the same call carries on.
+    With `compare` the optional stages too, which make what the assistant is compared with. Stopped at any moment, by
+    Ctrl-C or kill -9, the same call carries on.
 
     Raises:
         BadInput: another process uses the run, there is no such stage, or a stage found its input at fault.
         CutawayError: a stage failed, or the disk is full.
     """
-    run_stages(needed_for(until, STAGES), recipe, run, progress)
+    run_stages(needed_for(until, STAGES), recipe, run, progress, optional=compare)
 
 
 def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
@@ -46,13 +49,18 @@ def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
     return [stage for stage in stages if stage.name in wanted]
 
 
-def run_stages(stages: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, progress: Progress) -> None:
+def run_stages(
+    stages: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, progress: Progress, *, optional: bool = False
+) -> None:
     """Go through `stages` in order, which names every stage after its inputs. See `run_recipe`."""
     with run.lock():
         manifest = _manifest(run, recipe.seed)
         atomic.write_text(run.path / "recipe.toml", to_toml(recipe))
         unchanged: list[str] = []
         for stage in stages:
+            if stage.optional and not optional:
+                _forget_if_changed(stage, recipe, run, manifest)
+                continue
             if _is_done(stage, recipe, run, manifest):
                 unchanged.append(stage.name)
             else:
@@ -72,6 +80,18 @@ def _manifest(run: RunDirectory, seed: int) -> Manifest:
     if earlier:
         manifest.stages = earlier.stages
     return manifest
+
+
+def _forget_if_changed(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> None:
+    """Clear away a stage that nobody asked for now, if it was made from other settings or inputs: no stale results."""
+    record = manifest.stages.get(stage.name)
+    if record is None or _is_same_work(record, stage, recipe, manifest):
+        return
+    if stage.place is None:
+        shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
+    else:
+        _remove(run.stage(stage.folder), stage.outputs)
+    del manifest.stages[stage.name]
 
 
 def _tell(unchanged: list[str], progress: Progress) -> None:
@@ -147,7 +167,7 @@ def _input_hashes(stage: AnyStage, recipe: Recipe, manifest: Manifest) -> dict[s
     hashes: dict[str, str] = {}
     for name in stage.inputs:
         record = manifest.stages.get(name)
-        # An input that is not finished has no hash, which no finished stage's record can equal.
+        # An input that is not finished has no hash; of those only an optional one is in a finished stage's record.
         hashes[name] = hash_object(record.outputs) if record and record.state == "finished" else ""
     for path in stage.files(stage.settings(recipe)):
         # What cannot be read is the stage's to complain about, in its own words.

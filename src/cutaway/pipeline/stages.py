@@ -15,6 +15,7 @@ from cutaway.align.sft import SftSettings, sft
 from cutaway.corpus.build import CorpusSettings, build_corpus
 from cutaway.evals import EvalSettings, write_report
 from cutaway.evals.baselines import baselines
+from cutaway.evals.measures import WITHOUT_REFUSALS
 from cutaway.model import load_model
 from cutaway.pipeline.evaluation import evaluate_stage
 from cutaway.pipeline.materials import (
@@ -83,9 +84,9 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
 
 
 def _sft(context: StageContext[SftSettings]) -> None:
-    run = context.run
+    run, recipe = context.run, context.recipe.model_copy(update={"sft": context.settings})
     model = load_model(run.stage("pretrain") / "model")
-    rows = rows_of_sft(run, context.recipe, model, context.directory, context.progress)
+    rows = rows_of_sft(run, recipe, model, context.directory, context.progress)
     sft(model, rows, context.settings, tokenizer_of(run), context.directory, context.progress, unwatched())
 
 
@@ -96,7 +97,7 @@ def _rl(context: StageContext[GrpoSettings]) -> None:
     replay = rows_of_sft(run, context.recipe, None, run.stage("sft"), context.progress)
 
     def draw(rng: random.Random, n: int) -> list[Conversation]:
-        return arithmetic.examples(materials, rng, n, "train", family=settings.family)
+        return settings.practice.draw(materials, rng, n)
 
     grade = arithmetic.grade
     grpo(model, tokenizer, draw, grade, replay, settings, context.directory, context.progress, context.seed)
@@ -112,9 +113,10 @@ def _report(context: StageContext[NoSettings]) -> None:
     context.progress.say(f"the report is {context.run.path / 'report.html'}")
 
 
-def _evaluation(of: str) -> Stage[EvalSettings]:
+def _evaluation(of: str, *, optional: bool = False) -> Stage[EvalSettings]:
     """The stage that measures the model which the stage `of` made; its results lie beside that model."""
     return Stage(
+        optional=optional,
         name=f"evaluate_{of}",
         verb="run",
         function=partial(_evaluate, of),
@@ -172,6 +174,17 @@ STAGES: tuple[Stage[Any], ...] = (
     ),
     _evaluation("sft"),
     Stage(
+        name=WITHOUT_REFUSALS,
+        verb="run",
+        function=_sft,
+        settings=lambda recipe: recipe.sft.model_copy(update={"refusals": False}),
+        inputs=("corpus", "tokenizer", "shards", "pretrain"),
+        outputs=("model/**/*",),
+        uses=("seed", "name", "owner"),
+        optional=True,
+    ),
+    _evaluation(WITHOUT_REFUSALS, optional=True),
+    Stage(
         name="rl",
         verb="grpo",
         function=_rl,
@@ -194,7 +207,12 @@ STAGES: tuple[Stage[Any], ...] = (
         verb="run",
         function=_report,
         settings=lambda recipe: NoSettings(),
-        inputs=("corpus", "tokenizer", "baseline", *(name for of in MODELS for name in (of, f"evaluate_{of}"))),
+        inputs=(
+            "corpus",
+            "tokenizer",
+            "baseline",
+            *(name for of in (*MODELS, WITHOUT_REFUSALS) for name in (of, f"evaluate_{of}")),
+        ),
         outputs=("report.json", "report.md", "report.html"),
         place=".",
     ),

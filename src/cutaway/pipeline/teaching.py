@@ -23,18 +23,19 @@ def rows_of_sft(
     """The rows of fine-tuning with the settings `recipe.sft`.
 
     `model`, the pretrained one, is asked what it knows, unless `directory` holds the answers already, as it does after
-    an interruption and for later stages (which give None).
+    an interruption and for later stages (which give None). Where nothing is refused, nothing hangs on it.
     """
     tokenizer, materials = tokenizer_of(run), materials_of(run, recipe)
     path = directory / KNOWN
-    if model is not None and not path.exists():
+    if model is not None and not path.exists() and recipe.sft.refusals:
         shares = probe(model, tokenizer, materials.world)
         known = sorted(fact for fact, share in shares.items() if share > 0)
         if shares:
             progress.say(f"of {len(shares):,} facts it read, it knows {len(known):,}; it is taught to doubt the others")
         atomic.write_json(path, known)
     real, told = examples_of(run, "real", tokenizer), examples_of(run, "world", tokenizer)
-    return sft_rows(recipe.sft, tokenizer, materials, read_known(path), real, told, recipe.seed)
+    known = read_known(path) if recipe.sft.refusals else None
+    return sft_rows(recipe.sft, tokenizer, materials, known, real, told, recipe.seed)
 
 
 def read_known(path: Path) -> set[Fact]:
