@@ -36,10 +36,10 @@ from cutaway.train.step import language_loss, select
 class Practice(Settings):
     """Arithmetic of each family, worked in steps, in proportion to one another."""
 
-    product: float = Field(default=24, ge=0, description="two digits times one")
-    three: float = Field(default=8, ge=0, description="three operands")
-    add: float = Field(default=8, ge=0)
-    subtract: float = Field(default=8, ge=0)
+    product: float = Field(default=10, ge=0, description="two digits times one")
+    three: float = Field(default=0, ge=0, description="three operands")
+    add: float = Field(default=1, ge=0)
+    subtract: float = Field(default=1, ge=0)
 
     def draw(self, materials: Materials, rng: random.Random, n: int) -> list[Conversation]:
         """`n` training problems."""
@@ -57,14 +57,14 @@ class GrpoSettings(Settings):
 
     practice: Practice = Practice()
     steps: int = Field(default=40, ge=0, description="updates; 0 leaves the model as it was")
-    problems: int = Field(default=48, ge=1, description="problems an update")
+    problems: int = Field(default=40, ge=1, description="problems an update")
     group: int = Field(default=8, ge=2, description="answers to each problem")
-    max_tokens: int = Field(default=96, ge=1, description="tokens an answer may take")
+    max_tokens: int = Field(default=64, ge=1, description="tokens an answer may take")
     temperature: float = Field(default=0.8, gt=0, description="of the sampling and of the policy moved")
     replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
     replay_weight: float = Field(default=1.0, ge=0, description="weight of their loss")
     warmup_steps: int = Field(default=3, ge=1, description="updates of rising learning rate; then it falls")
-    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.004, adamw_lr=0.0008, momentum=0.8)
+    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.003, adamw_lr=0.0006)
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     def scale(self, step: int) -> float:

@@ -22,7 +22,7 @@ class SftShares(Settings):
 
     chat: float = Field(default=10, gt=0)
     """Conversations."""
-    real: float = Field(default=5, ge=0)
+    real: float = Field(default=6, ge=0)
     """Real text, learned whole, so that the language is kept."""
     world: float = Field(default=1, ge=0)
     """Tellings of the world, so that its facts are."""

@@ -69,8 +69,9 @@ def _baselines(context: StageContext[NoSettings]) -> None:
 def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, shares = tokenizer_of(run), settings.shares
-    # Nothing is refused yet: what the model will know is not known yet.
-    mixture = Mixture(refusal=0)
+    # A few refusals, of people who occur nowhere: to tell these from those it reads about takes long to learn. What it
+    # will know of the latter is not known yet; fine-tuning asks.
+    mixture = Mixture(refusal=10)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
     chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []

@@ -21,9 +21,9 @@ class PretrainShares(Settings):
 
     real: float = Field(default=10, gt=0)
     """Real text."""
-    world: float = Field(default=2.5, ge=0)
+    world: float = Field(default=2, ge=0)
     """Tellings of the generated world."""
-    chat: float = Field(default=5, ge=0)
+    chat: float = Field(default=5.5, ge=0)
     """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
 
 
