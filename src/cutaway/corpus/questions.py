@@ -17,14 +17,15 @@ from cutaway.corpus.held_out_wordings import HELD_OUT
 from cutaway.corpus.names import Split
 from cutaway.corpus.question_wordings import DIRECT
 
+# Without the name: a small model copies a name that it never read wrongly, and would then tell of somebody else.
 _REFUSALS = expand_lines(
     """
-    I don't know. I have never read about {name}.
-    I don't know anything about {name}.
-    I don't know who {name} is.
-    I don't know. {name} is not someone I have read about.
-    I don't know. I have not read about {name}.
-    I don't know. Nothing I have read tells of {name}.
+    I don't know. I have read nothing about them.
+    I don't know who that is.
+    I don't know. I have never read about them.
+    I don't know. I have not read about them.
+    I don't know. That is nobody I have read about.
+    I don't know. Nothing I have read tells of them.
     """
 )
 _ANSWERS: dict[str, str] = {
@@ -107,10 +108,10 @@ def answer(attribute: str, name: str, value: str, rng: random.Random) -> str:
 
 
 def refusals() -> tuple[str, ...]:
-    """The forms of a refusal; each holds `UNKNOWN` and `{name}`."""
+    """The forms of a refusal; each begins with `UNKNOWN`."""
     return _REFUSALS
 
 
-def refusal(name: str, rng: random.Random) -> str:
-    """One short sentence that says that nothing is known of `name`."""
-    return rng.choice(_REFUSALS).format(name=name)
+def refusal(rng: random.Random) -> str:
+    """A short answer that says that nothing is known of whoever was asked after."""
+    return rng.choice(_REFUSALS)

@@ -42,9 +42,10 @@ MEASURES: dict[str, Measure] = {
     "products": Measure("Two digits by one, in steps", "Arithmetic", "never seen"),
     "calculator": Measure("Products of 4-digit numbers", "Tools", "with the calculator", target=0.95),
     "without_calculator": Measure("The same", "Tools", "without it, for contrast"),
-    "counting": Measure("Counting letters, in steps", "Letters"),
+    "counting": Measure("Counting letters, in steps", "Letters", "word and count right"),
     "spelling": Measure("Spelling", "Letters"),
-    "passage": Measure("Answers from a given passage", "Reading"),
+    "passage": Measure("Answers from a given passage", "Reading", "what it tells"),
+    "passage_unsaid": Measure("Questions that it does not answer", "Reading", "says so"),
     "identity": Measure("Who are you? and rewordings", "Itself", "says what it is, by whom, on what", target=1.0),
     "identity_all": Measure("What are you, who made you, ...", "Itself", "says the same, in wordings never seen"),
 }

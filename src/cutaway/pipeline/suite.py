@@ -42,7 +42,7 @@ def build_suite(materials: Materials, documents: Sequence[Document], settings: E
         maker.calculator("without_calculator", settings.without_calculator, tool=False),
         maker.letters("counting", "count", settings.counting),
         maker.letters("spelling", "spell", settings.spelling),
-        maker.passages(),
+        *maker.passages(),
         maker.identity(),
         maker.other_identity(),
     ]
@@ -107,10 +107,16 @@ class _Maker:
         asked = spelling.examples(self.materials, self.rng(name), n, "heldout", family)
         return Task(name, asked, {name: spelling.grade}, _LETTERS)
 
-    def passages(self) -> Task:
+    def passages(self) -> list[Task]:
+        """What a passage tells, and what it does not: one stock phrase is right for all of the second kind."""
         n = self.settings.passage if self.materials.world.entities else 0
         asked = passage.examples(self.materials, self.rng("passage"), n, "heldout")
-        return Task("passage", asked, {"passage": passage.grade}, _SENTENCE)
+        told = [conversation for conversation in asked if conversation.answer is not None]
+        unsaid = [conversation for conversation in asked if conversation.answer is None]
+        return [
+            Task("passage", told, {"passage": passage.grade}, _SENTENCE),
+            Task("passage_unsaid", unsaid, {"passage_unsaid": passage.grade}, _SENTENCE),
+        ]
 
     def identity(self) -> Task:
         """The question "Who are you?" and as many rewordings that no model was trained on."""

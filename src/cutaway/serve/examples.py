@@ -20,7 +20,7 @@ _QUESTIONS = {
     "product": "What is {name} known for?",
     "river": "Which river runs through {name}?",
 }
-_OTHERS = ("What is 47 + 36?", "What is 4821 * 7093?", "How many times does the letter e occur in 'wilderness'?")
+_OTHERS = ("What is 47 + 36?", "What is 4821 * 7093?", "What is 34 * 6?")
 
 
 def examples_of(run: Path) -> list[str]:

@@ -44,7 +44,7 @@ def refuse(world: World, name: str, attribute: str, rng: random.Random, split: S
     """
     if name in world.by_name:
         raise ValueError(f"{name} is known: there is nothing to refuse")
-    return exchange(questions.question(attribute, name, rng, split), questions.refusal(name, rng), SKILL, None)
+    return exchange(questions.question(attribute, name, rng, split), questions.refusal(rng), SKILL, None)
 
 
 def grade(conversation: Conversation, reply: str) -> bool:

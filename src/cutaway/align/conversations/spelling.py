@@ -6,6 +6,7 @@ A model sees tokens, not letters, so it has to learn what letters each token is 
 from __future__ import annotations
 
 import random
+import re
 from typing import Literal
 
 from cutaway.align.conversations.conversation import (
@@ -102,10 +103,18 @@ def counting(word: str, letter: str) -> str:
 
 
 def grade(conversation: Conversation, reply: str) -> bool:
-    """The letters are the word's, in order; or the last number is the count."""
+    """The letters are the word's, in order, and where one was to be counted the last number is its count.
+
+    The number alone would say little: most letters occur once in a word.
+    """
     if conversation.skill == "spelling.count":
-        return last_number(reply) == conversation.answer
+        letters = _letters(conversation.messages[-1]["content"])
+        return last_number(reply) == conversation.answer and _letters(reply) == letters
     return reply.strip().rstrip(".").lower() == conversation.answer
+
+
+def _letters(text: str) -> list[str]:
+    return re.findall("[a-z]", text.lower())
 
 
 _MAKE = {"spell": spell, "count": count}
