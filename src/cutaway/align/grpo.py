@@ -64,7 +64,7 @@ class GrpoSettings(Settings):
     replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
     replay_weight: float = Field(default=1.0, ge=0, description="weight of their loss")
     warmup_steps: int = Field(default=3, ge=1, description="updates of rising learning rate; then it falls")
-    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.003, adamw_lr=0.0006)
+    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.0025, adamw_lr=0.0005)
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     def scale(self, step: int) -> float:

@@ -40,14 +40,14 @@ class Mixture(Settings):
 
     identity: float = Field(default=3, ge=0)
     smalltalk: float = Field(default=2, ge=0)
-    world_facts: float = Field(default=21, ge=0)
-    refusal: float = Field(default=18, ge=0, description="unknown people, and facts it turned out not to know")
-    add: float = Field(default=13, ge=0)
-    subtract: float = Field(default=16, ge=0)
+    world_facts: float = Field(default=27, ge=0)
+    refusal: float = Field(default=17, ge=0, description="unknown people, and facts it turned out not to know")
+    add: float = Field(default=12, ge=0)
+    subtract: float = Field(default=15, ge=0)
     three: float = Field(
-        default=4, ge=0, description="three operands; few, so that reinforcement learning has something to add"
+        default=3, ge=0, description="three operands; few, so that reinforcement learning has something to add"
     )
-    product: float = Field(default=6, ge=0)
+    product: float = Field(default=5, ge=0)
     direct: float = Field(default=1, ge=0, description="sums answered without steps")
     spell: float = Field(default=2, ge=0)
     count: float = Field(default=2, ge=0, description="counting a letter in a word")

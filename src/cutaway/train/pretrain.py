@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -21,7 +21,7 @@ class PretrainShares(Settings):
 
     real: float = Field(default=10, gt=0)
     """Real text."""
-    world: float = Field(default=2, ge=0)
+    world: float = Field(default=2.5, ge=0)
     """Tellings of the generated world."""
     chat: float = Field(default=5.5, ge=0)
     """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
@@ -59,6 +59,17 @@ class PretrainSettings(LoopSettings):
             optimizer.setdefault("muon_lr", round(0.02 / size**0.5, 6))
             optimizer.setdefault("adamw_lr", round(0.004 / size**0.5, 6))
         return cast("object", data)
+
+    @model_validator(mode="after")
+    def fits(self) -> Self:
+        """Heads need two dimensions at least, since positions turn pairs; rows must fit into the context."""
+        if self.width // self.heads < 2:
+            raise ValueError(f"width {self.width} is too little for {self.heads} heads: each needs 2 or more")
+        if self.row_length > self.context:
+            raise ValueError(
+                f"row_length {self.row_length} is more than the context of {self.context}; lower it or raise context"
+            )
+        return self
 
     def config(self, vocab_size: int) -> ModelConfig:
         """The model's shape."""
