@@ -106,7 +106,7 @@ def test_the_largest_world_can_be_made() -> None:
     ],
 )
 def test_what_is_not_a_world_file_is_bad_input(text: str) -> None:
-    with pytest.raises(BadInput, match="not a world file"):
+    with pytest.raises(BadInput, match=r"world\.json is damaged"):
         World.from_json(text)
 
 

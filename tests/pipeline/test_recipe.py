@@ -4,11 +4,13 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from cutaway.pipeline import STAGES, Recipe, find_recipe
 from cutaway.pipeline.find import default_run, shipped_recipes
 from cutaway.pipeline.run import needed_for
 from cutaway.runs import BadInput, load_recipe, to_toml
+from cutaway.train.pretrain import PretrainSettings
 
 
 @pytest.mark.parametrize("name", list(shipped_recipes()))
@@ -50,6 +52,15 @@ def test_every_stages_settings_and_uses_exist() -> None:
         stage.settings(recipe).model_dump_json()
         for key in stage.uses:
             attrgetter(key)(recipe)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"width": 32, "heads": 40}, "too little for 40 heads"), ({"row_length": 600, "context": 256}, "row_length 600")],
+)
+def test_shapes_that_cannot_be_are_refused(settings: dict[str, int], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PretrainSettings.model_validate(settings)
 
 
 def test_what_a_verb_needs() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +316,34 @@ def test_an_optional_stage_runs_when_asked_for_and_goes_when_it_is_out_of_date(r
     assert not run.stage("extra").exists()
     assert not (run.stage("count") / "note").exists()
     assert ran(changed, optional=False) == []
+
+
+def test_finished_models_are_thrown_away_only_when_told_to(run: RunDirectory) -> None:
+    first, second, third = stages()
+    model = replace(second, costly=True)
+    every = [first, model, third]
+    recipe = FakeRecipe()
+    changed = recipe.model_copy(update={"read": Words(text="other words")})
+
+    def ran(recipe: FakeRecipe, of: list[Stage[Any]], *, again: bool = False) -> list[str]:
+        heard = Heard()
+        run_stages(of, recipe, run, heard, every=every, again=again)  # type: ignore[arg-type]
+        return heard.stages
+
+    ran(recipe, every)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file() and path.name != ".lock"}
+    # Even by a verb that ends before the model's stage.
+    for of in (every, [first]):
+        with pytest.raises(BadInput, match=r"holds models of other settings \(count\).*--again"):
+            ran(changed, of)
+    missing = recipe.model_copy(update={"read": Words(file=run.path / "nothing")})
+    with pytest.raises(BadInput, match="there is no file or folder"):
+        ran(missing, every, again=True)
+    assert {path: path.read_bytes() for path in before} == before
+    assert ran(recipe, every) == []
+    assert ran(changed, [first], again=True) == ["read"]
+    assert not run.stage("count").exists()
+    assert ran(changed, every) == ["count", "note"]
 
 
 def test_the_manifest_keeps_time_over_attempts(run: RunDirectory) -> None:

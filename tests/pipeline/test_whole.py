@@ -109,7 +109,7 @@ def test_fine_tuning_without_refusals_is_compared_when_asked_for(finished: Path,
     assert weights(run)["sft_without_refusals"] != before["sft"]
     stages = {result.stage for result in read_results(run / "report.json")}
     assert "sft_without_refusals" in stages
-    assert "Fine-tuning without refusals" in (run / "report.html").read_text()
+    assert "Not taught" in (run / "report.html").read_text()
 
 
 def test_the_verbs_that_use_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,6 +133,30 @@ def test_the_verbs_that_use_it(finished: Path, capsys: pytest.CaptureFixture[str
     assert results == of_run
     assert run_command(["generate", f"{finished}:nope", "x"]) == 2
     assert "has no model of stage 'nope'" in capsys.readouterr().err
+
+
+def test_a_typo_costs_nothing(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert run_command(["run", str(finished), "--text", "/there/is/none"]) == 2
+    assert "there is no file or folder /there/is/none" in capsys.readouterr().err
+    assert run_command(["run", str(finished), "--set", "pretrain.depth=2"]) == 2
+    assert "holds models of other settings (pretrain, sft, rl)" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_run_may_have_a_colon_in_its_name(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = finished.parent / "one:two"
+    odd.symlink_to(finished)
+    assert run_command(["eval", f"{odd}:sft", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    assert run_command(["generate", str(odd), "the", "--max-tokens", "2"]) == 0
+
+
+def test_bytes_that_are_no_text_do_not_end_a_pipe(finished: Path) -> None:
+    command = [sys.executable, "-m", "cutaway", "generate", str(finished), "-", "--max-tokens", "2"]
+    told = subprocess.run(command, input=b"caf\xe9 and more", capture_output=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.decode()
 
 
 def test_a_killed_run_carries_on_to_the_same_bits(finished: Path, recipe: Path) -> None:

@@ -22,12 +22,18 @@ def test_round_trip(tmp_path: Path) -> None:
     assert manifest.seed == 7
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"format": 2}', "[]", '{"format":1,"seed":"x"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format":1,"seed":"x"}'])
 def test_a_damaged_manifest(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(BadInput, match=r"manifest\.json is damaged") as caught:
         Manifest.read(RunDirectory(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_of_another_version_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"format": 2}')
+    with pytest.raises(BadInput, match="another version of Cutaway"):
+        Manifest.read(RunDirectory(tmp_path))
 
 
 def test_hashes(tmp_path: Path) -> None:

@@ -159,7 +159,8 @@ def test_a_body_of_another_type(live: Any) -> None:
     """A form of another site's can send text/plain without asking; it must not be read as JSON."""
     body = json.dumps({"model": "demo", "messages": HELLO})
     with live.client() as http:
-        error_of(http.post(CHAT, content=body, headers={"Content-Type": "text/plain"}))
+        error = error_of(http.post(CHAT, content=body, headers={"Content-Type": "text/plain"}))
+        assert "Content-Type: application/json" in error["message"]
 
 
 def test_messages_the_template_cannot_say(live: Any) -> None:

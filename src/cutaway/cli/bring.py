@@ -17,6 +17,7 @@ def bring(
     seed: int | None = None,
     text: Sequence[Path] | None = None,
     sets: Sequence[str] | None = None,
+    again: bool = False,
     compare: bool = False,
 ) -> Path:
     """Run `recipe` with the options of the command line up to `until`; give the run's directory."""
@@ -35,5 +36,5 @@ def bring(
     resolved = load_recipe(find_recipe(recipe), overrides, Recipe)
     run = RunDirectory(out or default_run(recipe))
     with TerminalProgress() as progress:
-        run_recipe(resolved, run, progress, until, compare=compare)
+        run_recipe(resolved, run, progress, until, again=again, compare=compare)
     return run.path

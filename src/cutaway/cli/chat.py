@@ -9,6 +9,7 @@ import typer
 
 from cutaway.cli.help import with_example
 from cutaway.cli.options import MaxTokens, Model, SampleSeed, Temperature, TopK, TopP
+from cutaway.cli.stdin import utf8_of
 
 HELP = with_example(
     "cutaway chat runs/demo",
@@ -53,4 +54,4 @@ def chat(
     if sys.stdin.isatty() and sys.stdout.isatty():
         talk.with_person()
     else:
-        talk.with_lines(sys.stdin)
+        talk.with_lines(utf8_of(sys.stdin))

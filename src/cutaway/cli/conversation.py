@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cutaway.cli.plain import plain
 from cutaway.cli.probabilities import LEGEND, least_sure, style_of
-from cutaway.infer import LanguageModel, Sampling, Step, Tools, ToolStep, reply
+from cutaway.infer import LanguageModel, Sampling, Step, Tools, ToolStep, reply, run_and_stage
 from cutaway.runs import BadInput, CutawayError
 
 ALTERNATIVES = 5
@@ -144,7 +144,7 @@ class TerminalChat:
     def _change_stage(self, stage: str) -> None:
         if not stage:
             raise BadInput("/stage needs a name: /stage pretrain, /stage sft or /stage rl")
-        run = self.lm.name.partition(":")[0]
+        run, _ = run_and_stage(self.lm.name)
         self.lm = self.load(f"{run}:{stage}")
         self._note(f"{self.lm.name} goes on with the conversation (/reset forgets it)")
 

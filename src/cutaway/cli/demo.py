@@ -9,7 +9,7 @@ import typer
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Open, Out, Port, Seed, Set, Text
+from cutaway.cli.options import Again, Open, Out, Port, Seed, Set, Text
 
 HELP = with_example(
     "cutaway demo --no-serve",
@@ -29,6 +29,7 @@ def demo(
     seed: Seed = None,
     text: Text = None,
     sets: Set = None,
+    again: Again = False,
     port: Port = 8000,
     open_browser: Open = False,
 ) -> None:
@@ -38,7 +39,7 @@ def demo(
 
         # Before the minutes of training, not after them: a port in use is an error.
         listen("127.0.0.1", port).close()
-    run = bring("demo", out=out, seed=seed, text=text, sets=sets)
+    run = bring("demo", out=out, seed=seed, text=text, sets=sets, again=again)
     if serve:
         from cutaway.serve import serve as serve_models
 

@@ -15,6 +15,7 @@ from rich.text import Text
 from cutaway.cli.help import with_example
 from cutaway.cli.options import Json, MaxTokens, Model, SampleSeed, Temperature, TopK, TopP
 from cutaway.cli.plain import plain
+from cutaway.cli.stdin import utf8_of
 
 if TYPE_CHECKING:
     from cutaway.infer import LanguageModel, Sampling, Step
@@ -45,7 +46,7 @@ def generate(
     from cutaway.infer import Sampling, load
 
     lm = load(model)
-    text = sys.stdin.read() if prompt == "-" else prompt
+    text = utf8_of(sys.stdin).read() if prompt == "-" else prompt
     sampling = Sampling(temperature, top_p, top_k, seed)
     steps = _answer(lm, text, sampling, max_tokens) if chat else _continuation(lm, text, sampling, max_tokens)
     if as_json:

@@ -6,7 +6,7 @@ import typer
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Out, Recipe, Seed, Set, Text
+from cutaway.cli.options import Again, Out, Recipe, Seed, Set, Text
 
 HELP = with_example(
     "cutaway grpo demo",
@@ -20,6 +20,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("grpo", help=HELP, short_help="Improve a fine-tuned model by reinforcement learning.")(grpo)
 
 
-def grpo(recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None) -> None:
+def grpo(
+    recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None, again: Again = False
+) -> None:
     """Run a recipe up to its model after reinforcement learning."""
-    bring(recipe, until="rl", out=out, seed=seed, text=text, sets=sets)
+    bring(recipe, until="rl", out=out, seed=seed, text=text, sets=sets, again=again)

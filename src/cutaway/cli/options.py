@@ -29,6 +29,9 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one value of the recipe (pretrain.depth=6). Repeatable."),
 ]
+Again = Annotated[
+    bool, typer.Option("--again", help="Train anew what a finished run was trained to with other settings.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Temperature = Annotated[
     float, typer.Option("--temperature", min=0, max=100, help="How freely to choose; 0 takes the likeliest token.")

@@ -6,7 +6,7 @@ import typer
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Out, Recipe, Seed, Set, Text
+from cutaway.cli.options import Again, Out, Recipe, Seed, Set, Text
 
 HELP = with_example(
     "cutaway pretrain demo --text my-notes/ --out runs/mine",
@@ -20,6 +20,8 @@ def add_to(app: typer.Typer) -> None:
     app.command("pretrain", help=HELP, short_help="Pretrain a model on a corpus.")(pretrain)
 
 
-def pretrain(recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None) -> None:
+def pretrain(
+    recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None, again: Again = False
+) -> None:
     """Run a recipe up to its pretrained model."""
-    bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets)
+    bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets, again=again)

@@ -8,10 +8,10 @@ import typer
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Out, Recipe, Seed, Set, Text
+from cutaway.cli.options import Again, Out, Recipe, Seed, Set, Text
 
 HELP = with_example(
-    "cutaway run demo --set pretrain.depth=6",
+    "cutaway run demo --set pretrain.depth=6 --out runs/deeper",
     """Run a whole recipe, from raw text to report. What is finished and unchanged is not done again; stopped at any
 moment, by Ctrl-C or worse, the same command carries on.""",
 )
@@ -28,9 +28,10 @@ def run(
     seed: Seed = None,
     text: Text = None,
     sets: Set = None,
+    again: Again = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Fine-tune once more without refusals, for the report to compare.")
     ] = False,
 ) -> None:
     """Run a recipe, all of it."""
-    bring(recipe, out=out, seed=seed, text=text, sets=sets, compare=compare)
+    bring(recipe, out=out, seed=seed, text=text, sets=sets, again=again, compare=compare)

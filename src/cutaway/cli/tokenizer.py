@@ -11,7 +11,8 @@ import typer
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Json, Out, Recipe, Seed, Set, Text
+from cutaway.cli.options import Again, Json, Out, Recipe, Seed, Set, Text
+from cutaway.cli.stdin import utf8_of
 from cutaway.runs import BadInput
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Where = Annotated[
 ]
 
 TRAIN = with_example(
-    "cutaway tokenizer train demo --set tokenizer.vocab_size=8192",
+    "cutaway tokenizer train demo --set tokenizer.vocab_size=8192 --out runs/wider",
     """Bring a run up to its tokenizer: the corpus, if it is not there yet, then byte-level BPE trained on it.""",
 )
 ENCODE = with_example(
@@ -43,9 +44,11 @@ DECODE = with_example(
 
 
 @app.command("train", help=TRAIN, short_help="Train a run's tokenizer.")
-def train(recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None) -> None:
+def train(
+    recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None, again: Again = False
+) -> None:
     """Run a recipe up to its tokenizer."""
-    bring(recipe, until="tokenizer", out=out, seed=seed, text=text, sets=sets)
+    bring(recipe, until="tokenizer", out=out, seed=seed, text=text, sets=sets, again=again)
 
 
 @app.command("encode", help=ENCODE, short_help="Show a text as tokens.")
@@ -56,7 +59,7 @@ def encode(
 ) -> None:
     """Print the tokens of a text."""
     tokenizer = open_tokenizer(where)
-    ids = tokenizer.encode(sys.stdin.read() if text is None else text)
+    ids = tokenizer.encode(utf8_of(sys.stdin).read() if text is None else text)
     if as_json:
         tokens = [{"id": id_, "bytes": list(tokenizer.token_bytes(id_))} for id_ in ids]
         print(json.dumps({"ids": ids, "tokens": tokens}))

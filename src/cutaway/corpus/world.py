@@ -200,7 +200,9 @@ class World:
             raw = json.loads(text)
             return cls(tuple(_entity(entity) for entity in raw["entities"]), int(raw["seed"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadInput(f"not a world file ({type(error).__name__}: {error}); build the corpus again") from error
+            raise BadInput(
+                f"the corpus's world.json is damaged ({type(error).__name__}: {error}); build the corpus again"
+            ) from error
 
 
 def _entity(raw: dict[str, Any]) -> Entity:

@@ -62,6 +62,7 @@ def stages(results: Table) -> str:
         "Questions, names, number pairs and texts that no stage of training has seen.",
         "Whiskers and small figures: 95% interval of the share, from the number of questions.",
         "An upright stroke is the target.",
+        "Part of what pretraining reads is conversations, so it can answer some questions already.",
     ]
     return section("Before and after each stage", notes, table(head, rows))
 
@@ -107,7 +108,7 @@ def refusals(results: Table) -> str:
         if any(results.get(name, metric) for name in names)
     ]
     heads = {WITHOUT_REFUSALS: "Not taught", "sft": "Taught", "rl": "After RL"}
-    note = "The same fine-tuning with every refusal left out: a model never shown how to say “I don't know”."
+    note = "The same fine-tuning with every refusal left out; pretraining has shown it a few, of strangers."
     return section("What refusals change", [note], table(["Asked", *(heads[name] for name in names)], rows))
 
 

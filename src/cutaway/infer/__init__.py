@@ -1,7 +1,7 @@
 """Running a model: one answer as a stream, or many at once."""
 
 from cutaway.infer.generate import Session, Step, generate_batch, stream
-from cutaway.infer.language_model import LanguageModel, load, stages_with_models
+from cutaway.infer.language_model import LanguageModel, load, run_and_stage, stages_with_models
 from cutaway.infer.reply import Tools, ToolStep, answer_batch, reply
 from cutaway.infer.sampling import GREEDY, Sampling
 
@@ -17,6 +17,7 @@ __all__ = [
     "generate_batch",
     "load",
     "reply",
+    "run_and_stage",
     "stages_with_models",
     "stream",
 ]

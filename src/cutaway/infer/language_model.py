@@ -77,8 +77,8 @@ def find_model(reference: str) -> Path:
     path = Path(reference)
     if (path / "config.json").exists():
         return path
-    run, colon, stage = reference.rpartition(":")
-    if colon and not path.exists():
+    run, stage = run_and_stage(reference)
+    if stage:
         return model_of_stage(Path(run), stage)
     if not path.exists():
         raise BadInput(
@@ -90,6 +90,14 @@ def find_model(reference: str) -> Path:
             f"{reference} holds no finished model; train one with `cutaway run`, or look into the run's manifest.json"
         )
     return path / finished[-1] / "model"
+
+
+def run_and_stage(reference: str) -> tuple[str, str]:
+    """The run that a reference means, and the stage, empty where it names none; a run's own path may hold a colon."""
+    if Path(reference).exists():
+        return reference, ""
+    run, colon, stage = reference.rpartition(":")
+    return (run, stage) if colon else (reference, "")
 
 
 def model_of_stage(run: Path, stage: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from cutaway.assistant import calculate
 from cutaway.evals.run import evaluate
 from cutaway.evals.tasks import Suite
-from cutaway.infer import load
+from cutaway.infer import load, run_and_stage
 from cutaway.pipeline.materials import heldout_of, materials_of
 from cutaway.pipeline.recipe import Recipe
 from cutaway.pipeline.suite import build_suite
@@ -31,7 +31,7 @@ def evaluate_model(reference: str, of_run: Path | None, progress: Progress) -> l
         BadInput: there is no such model or run, or it is not known which run's data to use.
     """
     lm = load(reference)
-    path, _, stage = reference.partition(":")
+    path, stage = run_and_stage(reference)
     run = RunDirectory(of_run or path)
     if not (run.path / "recipe.toml").is_file():
         raise BadInput(f"{run.path} is no run, so there is nothing held out to measure on; name a run with --run")

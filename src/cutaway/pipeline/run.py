@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import reduce
@@ -22,7 +22,13 @@ AnyStage = Stage[Any]
 
 
 def run_recipe(
-    recipe: Recipe, run: RunDirectory, progress: Progress, until: str | None = None, *, compare: bool = False
+    recipe: Recipe,
+    run: RunDirectory,
+    progress: Progress,
+    until: str | None = None,
+    *,
+    again: bool = False,
+    compare: bool = False,
 ) -> None:
     """Bring `run` up to the stage or verb `until` (None: all of the recipe), doing only what is not done yet.
 
@@ -30,10 +36,11 @@ def run_recipe(
     Ctrl-C or kill -9, the same call carries on.
 
     Raises:
-        BadInput: another process uses the run, there is no such stage, or a stage found its input at fault.
+        BadInput: another process uses the run, there is no such stage, a stage found its input at fault, or the run
+            holds models that were trained otherwise and would be lost; `again` says that they may be.
         CutawayError: a stage failed, or the disk is full.
     """
-    run_stages(needed_for(until, STAGES), recipe, run, progress, optional=compare)
+    run_stages(needed_for(until, STAGES), recipe, run, progress, every=STAGES, again=again, optional=compare)
 
 
 def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
@@ -50,11 +57,24 @@ def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
 
 
 def run_stages(
-    stages: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, progress: Progress, *, optional: bool = False
+    stages: Sequence[AnyStage],
+    recipe: Recipe,
+    run: RunDirectory,
+    progress: Progress,
+    *,
+    every: Sequence[AnyStage] = (),
+    again: bool = False,
+    optional: bool = False,
 ) -> None:
-    """Go through `stages` in order, which names every stage after its inputs. See `run_recipe`."""
+    """Go through `stages` in order, which names every stage after its inputs. See `run_recipe`.
+
+    `every` are all that a run may hold, those after `stages` too: what they made is lost when `stages` change.
+    """
     with run.lock():
         manifest = _manifest(run, recipe.seed)
+        for stage in stages:
+            _must_exist(stage.files(stage.settings(recipe)))
+        _discard(_outdated(every or stages, recipe, run, manifest), run, manifest, again=again)
         atomic.write_text(run.path / "recipe.toml", to_toml(recipe))
         unchanged: list[str] = []
         for stage in stages:
@@ -80,6 +100,41 @@ def _manifest(run: RunDirectory, seed: int) -> Manifest:
     if earlier:
         manifest.stages = earlier.stages
     return manifest
+
+
+def _must_exist(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if not path.exists():
+            raise BadInput(f"there is no file or folder {path}")
+
+
+def _outdated(every: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, manifest: Manifest) -> list[AnyStage]:
+    """The stages on record, of those that are costly, whose settings or inputs are others now, or will be."""
+    names: set[str] = set()
+    for stage in every:
+        record = manifest.stages.get(stage.name)
+        if record and (not names.isdisjoint(stage.inputs) or not _is_same_work(record, stage, recipe, manifest)):
+            names.add(stage.name)
+    return [stage for stage in every if stage.costly and stage.name in names]
+
+
+def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest, *, again: bool) -> None:
+    """Clear away, before anything else changes, the models that nothing in the run will stand for any more.
+
+    Otherwise a run stopped in between would go on answering with them.
+    """
+    lost = [stage.name for stage in outdated if manifest.stages[stage.name].state == "finished"]
+    if lost and not again:
+        raise BadInput(
+            f"{run.path} holds models of other settings ({', '.join(lost)}), which would be lost; "
+            "choose another place with --out, or train them anew with --again"
+        )
+    for stage in outdated:
+        del manifest.stages[stage.name]
+    if outdated:
+        manifest.write(run)
+    for stage in outdated:
+        shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
 
 
 def _forget_if_changed(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> None:

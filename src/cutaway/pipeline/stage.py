@@ -53,6 +53,8 @@ class Stage(Generic[S]):
     """What else of the recipe it reads ("owner", "sft.mixture"); a change there counts as a change of its settings."""
     files: Callable[[S], Iterable[Path]] = lambda settings: ()
     """Files and folders outside the run that it reads: inputs too."""
+    costly: bool = False
+    """Whether its outputs take so long to make that they are never thrown away unasked."""
     optional: bool = False
     """Whether it runs only when asked for: a comparison that the finished assistant does not need."""
     place: str | None = None

@@ -71,7 +71,7 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
     tokenizer, shares = tokenizer_of(run), settings.shares
     # A few refusals, of people who occur nowhere: to tell these from those it reads about takes long to learn. What it
     # will know of the latter is not known yet; fine-tuning asks.
-    mixture = Mixture(refusal=10)
+    mixture = Mixture(refusal=9)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
     chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []
@@ -155,6 +155,7 @@ STAGES: tuple[Stage[Any], ...] = (
     ),
     Stage(
         name="pretrain",
+        costly=True,
         verb="pretrain",
         function=_pretrain,
         settings=lambda recipe: recipe.pretrain,
@@ -166,6 +167,7 @@ STAGES: tuple[Stage[Any], ...] = (
     _evaluation("pretrain"),
     Stage(
         name="sft",
+        costly=True,
         verb="sft",
         function=_sft,
         settings=lambda recipe: recipe.sft,
@@ -187,6 +189,7 @@ STAGES: tuple[Stage[Any], ...] = (
     _evaluation(WITHOUT_REFUSALS, optional=True),
     Stage(
         name="rl",
+        costly=True,
         verb="grpo",
         function=_rl,
         settings=lambda recipe: recipe.rl,

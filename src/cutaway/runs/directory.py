@@ -48,10 +48,11 @@ class RunDirectory:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+                # One that has only just taken the lock has not yet written down who it is.
+                who, stop = (f"process {holder}", f"stop it (kill {holder}), ") if holder else ("another process", "")
                 raise BadInput(
-                    f"{self.path} is in use by process {holder}; wait for it, stop it (kill {holder}), "
-                    "or choose another place with --out"
+                    f"{self.path} is in use by {who}; wait for it, {stop}or choose another place with --out"
                 ) from None
             with told_plainly(file):
                 os.ftruncate(descriptor, 0)

@@ -85,7 +85,11 @@ class Manifest(BaseModel):
             return None
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{path} is damaged ({first['msg']}); remove it to run every stage again") from error
+            if first["loc"] == ("format",):
+                raise BadInput(f"{path} was written by another version of Cutaway; use that one, or --out") from error
+            raise BadInput(
+                f"{path} is damaged ({first['msg']}); remove it to make everything in the run anew"
+            ) from error
 
     def write(self, run: RunDirectory) -> None:
         """Write it into `run`, atomically."""

@@ -69,7 +69,10 @@ def add_error_handlers(app: FastAPI) -> None:
         return error.response()
 
     @app.exception_handler(RequestValidationError)
-    def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        if tuple(error.errors()[0]["loc"]) == ("body",) and "json" not in request.headers.get("content-type", ""):
+            message = "the body is not marked as JSON: send it with the header Content-Type: application/json"
+            return ApiError(400, message, code="invalid_json").response()
         return _from_validation(error).response()
 
     @app.exception_handler(HTTPException)
