@@ -205,7 +205,8 @@ def _json_lines(file: Path) -> Iterator[str]:
             if not isinstance(value, str):
                 keys = ", ".join(map(repr, row)) if isinstance(row, dict) else ""
                 raise BadInput(
-                    f'{file} line {number} has no text (its keys are: {keys or "none"}): each line needs a key "text"'
+                    f'{file} line {number} has no text (its keys are: {keys or "none"}): each line needs a key "text" '
+                    "whose value is a string"
                     " with the text as a string"
                 )
             yield value
