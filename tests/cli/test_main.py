@@ -110,7 +110,7 @@ def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert untils == [None, "pretrain", "sft", "rl"]
     assert calls[0] == (
         ("demo",),
-        {"out": Path("x"), "seed": 7, "text": None, "sets": ["a=1", "b=2"]},
+        {"out": Path("x"), "seed": 7, "text": None, "sets": ["a=1", "b=2"], "again": False, "compare": False},
     )
     assert run_command(["demo", "--no-serve", "--text", "a.txt", "--text", "b"]) == 0
     assert calls[-1][1]["text"] == [Path("a.txt"), Path("b")]

@@ -109,7 +109,10 @@ def test_fine_tuning_without_refusals_is_compared_when_asked_for(finished: Path,
     assert weights(run)["sft_without_refusals"] != before["sft"]
     stages = {result.stage for result in read_results(run / "report.json")}
     assert "sft_without_refusals" in stages
-    assert "Not taught" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert "Not taught" in page
+    # It counts for nothing in the time that the assistant took.
+    assert "sft without refusals" not in page
 
 
 def test_the_verbs_that_use_it(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

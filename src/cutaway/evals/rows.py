@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cutaway.evals.findings import Findings
 from cutaway.evals.measures import GROUPS, MEASURES, Measure, duration, measure_of, written
 from cutaway.evals.numbers import short
-from cutaway.evals.targets import Table
+from cutaway.evals.targets import Table, practised
 from cutaway.runs.results import Result
 
 
@@ -86,7 +86,7 @@ def summary(findings: Findings, table: Table) -> str:
             f"Of what it read of its world it answers {facts} right, in words it was not taught with;"
             f" of people who do not exist it says “I don't know” {refused} of the time."
         )
-    sums = _from_to(table, "three_operands") or _from_to(table, "products") or _from_to(table, "sums_in_steps")
+    sums = _from_to(table, practised(table) or "sums_in_steps")
     if sums:
         sentences.append(sums)
     return " ".join(sentences)

@@ -129,17 +129,26 @@ def _name(measure: Measure) -> str:
     return f"{measure.title} ({measure.note})" if measure.note else measure.title
 
 
+def practised(table: Table) -> str | None:
+    """The metric to judge reinforcement learning by: of the families that were half-learned before, the one moved."""
+    gains = {m: g for m in TAUGHT_BY_RL if (g := _gain(table, m)) is not None}
+    fit = [metric for metric in gains if _half_learned(table, metric)]
+    return max(fit or gains, key=lambda metric: gains[metric], default=None)
+
+
+def _half_learned(table: Table, metric: str) -> bool:
+    return LEARNABLE[0] <= (table.value("sft", metric) or 0.0) <= LEARNABLE[1]
+
+
 def _reinforcement(table: Table) -> Iterator[Check]:
     if "sft" not in table.stages or "rl" not in table.stages:
         return
-    gains = {m: g for m in TAUGHT_BY_RL if (g := _gain(table, m)) is not None}
-    # The family to judge by is one that fine-tuning left half-learned; of two such, the one that was moved.
-    fit = [m for m in gains if LEARNABLE[0] <= (table.value("sft", m) or 0.0) <= LEARNABLE[1]]
-    family = max(fit or gains, key=lambda metric: gains[metric], default=None)
+    family = practised(table)
     if family:
+        fit = _half_learned(table, family)
         start = f"from {table.value('sft', family):.1%}" + ("" if fit else ", outside 30% to 70%")
         name = f"Gained by reinforcement learning: {measure_of(family).title.lower()}"
-        yield Check(name, gains[family], LEAST_GAIN, "points", "at least", start)
+        yield Check(name, _gain(table, family) or 0.0, LEAST_GAIN, "points", "at least", start)
     costs = {
         m: g
         for m in table.metrics
