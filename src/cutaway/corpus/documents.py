@@ -205,8 +205,7 @@ def _json_lines(file: Path) -> Iterator[str]:
             if not isinstance(value, str):
                 keys = ", ".join(map(repr, row)) if isinstance(row, dict) else ""
                 raise BadInput(
-                    f'{file} line {number} has no text (its keys are: {keys or "none"}): each line needs a key "text" '
-                    "whose value is a string"
+                    f'{file} line {number} has no text (its keys are: {keys or "none"}): each line needs a key "text"'
                     " with the text as a string"
                 )
             yield value

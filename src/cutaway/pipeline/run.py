@@ -134,7 +134,7 @@ def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest
     if outdated:
         manifest.write(run)
     for stage in outdated:
-        shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
+        _clear(stage, run)
 
 
 def _forget_if_changed(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> None:
@@ -142,10 +142,7 @@ def _forget_if_changed(stage: AnyStage, recipe: Recipe, run: RunDirectory, manif
     record = manifest.stages.get(stage.name)
     if record is None or _is_same_work(record, stage, recipe, manifest):
         return
-    if stage.place is None:
-        shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
-    else:
-        _remove(run.stage(stage.folder), stage.outputs)
+    _clear(stage, run)
     del manifest.stages[stage.name]
 
 
@@ -171,9 +168,9 @@ def _run_stage(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Man
     earlier = manifest.stages.get(stage.name)
     resumes = earlier is not None and _is_same_work(earlier, stage, recipe, manifest)
     # Cleared before the manifest says that the new work began: killed in between, the next call clears again.
-    if not resumes and stage.place is None:
-        shutil.rmtree(directory, ignore_errors=True)
-    elif not resumes or (earlier and earlier.state == "finished"):
+    if not resumes:
+        _clear(stage, run)
+    elif earlier and earlier.state == "finished":
         # Finished and yet not done: an output is missing or damaged. Checkpoints beside them are still good.
         _remove(directory, stage.outputs)
     began = time.monotonic()
@@ -229,6 +226,14 @@ def _input_hashes(stage: AnyStage, recipe: Recipe, manifest: Manifest) -> dict[s
         with suppress(OSError):
             hashes[str(path)] = hash_path(path)
     return hashes
+
+
+def _clear(stage: AnyStage, run: RunDirectory) -> None:
+    """Remove what the stage made: its directory, or its outputs in a directory that is another stage's."""
+    if stage.place is None:
+        shutil.rmtree(run.stage(stage.folder), ignore_errors=True)
+    else:
+        _remove(run.stage(stage.folder), stage.outputs)
 
 
 def _remove(directory: Path, patterns: Sequence[str]) -> None:

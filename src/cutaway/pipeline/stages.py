@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cutaway.align.conversations import Conversation, arithmetic
+from cutaway.align.conversations import arithmetic
 from cutaway.align.grpo import GrpoSettings, grpo
 from cutaway.align.mixture import Mixture, conversations, examples
 from cutaway.align.sft import SftSettings, sft
@@ -96,11 +95,7 @@ def _rl(context: StageContext[GrpoSettings]) -> None:
     materials, tokenizer = materials_of(run, context.recipe), tokenizer_of(run)
     model = load_model(run.stage("sft") / "model")
     replay = rows_of_sft(run, context.recipe, None, run.stage("sft"), context.progress)
-
-    def draw(rng: random.Random, n: int) -> list[Conversation]:
-        return settings.practice.draw(materials, rng, n)
-
-    grade = arithmetic.grade
+    draw, grade = partial(settings.practice.draw, materials), arithmetic.grade
     grpo(model, tokenizer, draw, grade, replay, settings, context.directory, context.progress, context.seed)
     keep_model(model, tokenizer, context.directory)
 
