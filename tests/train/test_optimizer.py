@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cutaway.model import ModelConfig, Transformer
-from cutaway.train.optimizer import Optimizer, OptimizerSettings, StackedMuon, orthogonalize
+from cutaway.train.optimizer import POLYNOMIALS, Optimizer, OptimizerSettings, StackedMuon, orthogonalize
 
 CONFIG = ModelConfig(vocab_size=50, n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_head=16, d_mlp=64, context=32)
 
@@ -13,9 +13,23 @@ CONFIG = ModelConfig(vocab_size=50, n_layers=2, d_model=32, n_heads=2, n_kv_head
 def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
     torch.manual_seed(0)
     for shape in ((3, 40, 20), (2, 20, 40), (1, 30, 30)):
-        values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
-        assert values.min() > 0.3
-        assert values.max() < 1.3
+        u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+        for smallest in (-2.0, -5.0):
+            before = torch.logspace(0, smallest, v.shape[-2])
+            x = orthogonalize((u * before) @ v)
+            shares = before / before.norm()
+            assert (x - (u * polynomials(shares)) @ v).abs().max() < 1e-4
+            assert polynomials(shares).max() < 1.2
+            # From 0.003 of the Frobenius norm up, all come near one.
+            assert polynomials(shares[shares > 0.003]).min() > 0.8
+
+
+def polynomials(values: torch.Tensor) -> torch.Tensor:
+    """What the composed polynomials make of single values, in double precision."""
+    x = values.double()
+    for a, b, c in POLYNOMIALS:
+        x = a * x + b * x**3 + c * x**5
+    return x.float()
 
 
 def test_muon_equals_pytorchs_step_by_step() -> None:
@@ -32,9 +46,9 @@ def test_muon_equals_pytorchs_step_by_step() -> None:
         muon.step(0.02)
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
-        # PyTorch iterates in bfloat16 and we in float32, so only the direction and size agree, not every digit.
-        assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.9999
-        assert (a - b).abs().max() < 5e-3
+        # PyTorch's polynomials are others and it iterates in bfloat16, so only direction and size agree.
+        assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.999
+        assert (a - b).abs().max() < 2e-2
 
 
 def test_every_weight_is_updated_once_and_the_state_comes_back() -> None:
