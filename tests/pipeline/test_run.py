@@ -346,6 +346,29 @@ def test_finished_models_are_thrown_away_only_when_told_to(run: RunDirectory) ->
     assert ran(changed, every) == ["count", "note"]
 
 
+def test_a_model_that_is_being_made_again_is_not_of_other_settings(run: RunDirectory) -> None:
+    first, second, third = stages()
+
+    def stop(context: StageContext[Words]) -> None:
+        raise KeyboardInterrupt
+
+    def ran(of: list[Stage[Any]], recipe: FakeRecipe) -> list[str]:
+        heard = Heard()
+        run_stages(of, recipe, run, heard)  # type: ignore[arg-type]
+        return heard.stages
+
+    recipe = FakeRecipe()
+    model, made_of_it = replace(second, costly=True), replace(third, costly=True)
+    ran([first, model, made_of_it], recipe)
+    (run.stage("count") / "count").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        ran([first, replace(model, function=stop), made_of_it], recipe)
+    changed = recipe.model_copy(update={"read": Words(text="other words")})
+    with pytest.raises(BadInput, match=r"holds models of other settings \(note\)"):
+        ran([first, model, made_of_it], changed)
+    assert ran([first, model, made_of_it], recipe) == ["count"]
+
+
 def test_the_manifest_keeps_time_over_attempts(run: RunDirectory) -> None:
     def stop(context: StageContext[Words]) -> None:
         time.sleep(0.05)

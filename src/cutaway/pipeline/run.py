@@ -113,9 +113,21 @@ def _outdated(every: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, mani
     names: set[str] = set()
     for stage in every:
         record = manifest.stages.get(stage.name)
-        if record and (not names.isdisjoint(stage.inputs) or not _is_same_work(record, stage, recipe, manifest)):
+        if record and (not names.isdisjoint(stage.inputs) or _will_differ(record, stage, recipe, manifest)):
             names.add(stage.name)
     return [stage for stage in every if stage.costly and stage.name in names]
+
+
+def _will_differ(record: StageRecord, stage: AnyStage, recipe: Recipe, manifest: Manifest) -> bool:
+    """Whether the stage was made from other settings or inputs.
+
+    An input that is being made again of its own settings, because something had harmed it, will be what it was.
+    """
+    begun = {name for name in stage.inputs if name in manifest.stages and manifest.stages[name].state != "finished"}
+    before, now = record.inputs, _input_hashes(stage, recipe, manifest)
+    return record.settings_hash != _settings_hash(stage, recipe) or any(
+        before.get(name) != now.get(name) for name in (before.keys() | now.keys()) - begun
+    )
 
 
 def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest, *, again: bool) -> None:
