@@ -64,9 +64,7 @@ def main() -> None:
         directory = given.model or Path(temporary)
         if given.model is None:
             torch.manual_seed(0)
-            save_model(
-                Transformer(ModelConfig.from_depth(4, 4096, context=512)), directory, end_of_text=0, stop_ids=[0]
-            )
+            save_model(Transformer(ModelConfig.from_depth(4, 4096, context=512)), directory)
         model = load_model(directory)
         peer = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
         peer.generation_config = GenerationConfig()

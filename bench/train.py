@@ -23,7 +23,8 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from cutaway.evals.markdown import markdown_table
 from cutaway.model import ModelConfig, Transformer
-from cutaway.model.huggingface import qwen3_config, qwen3_name
+from cutaway.model.huggingface import config_json, rules_of
+from cutaway.model.weights import own_tensors, parts_of
 from cutaway.train.loop import flops_per_token
 from cutaway.train.machine import can_compile, compute_dtype, matmul_flops
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
@@ -55,9 +56,10 @@ def ours(config: ModelConfig, dtype: torch.dtype, *, compiled: bool, muon: bool 
 
 def theirs(config: ModelConfig, dtype: torch.dtype, *, compiled: bool) -> Step:
     torch.manual_seed(0)
-    state = {qwen3_name(name): weight for name, weight in Transformer(config).state_dict().items()}
-    model = Qwen3ForCausalLM(Qwen3Config(**qwen3_config(config, 0), attn_implementation="sdpa"))
-    model.load_state_dict(state)
+    ours = Transformer(config)
+    state = {name: parts_of(held, own_tensors(ours))[0] for name, held in rules_of(ours).items()}
+    model = Qwen3ForCausalLM(Qwen3Config(**config_json(config), attn_implementation="sdpa"))
+    model.load_state_dict(state, strict=False)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.004, betas=(0.9, 0.95), fused=True)
 

@@ -24,7 +24,7 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
-    save_model(model, directory, end_of_text=tokenizer.end_of_text, stop_ids=sorted(tokenizer.stop_ids))
+    save_model(model, directory, token_ids=tokenizer.token_ids)
     return load(directory.parent.parent)
 
 

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cutaway.model.config import ModelConfig
+
+KeysAndValues = tuple[Float[Tensor, "batch kv_head key d_head"], Float[Tensor, "batch kv_head key d_head"]]
 
 
 class KVCache:
     """Room for `batch` sequences of up to `capacity` tokens.
 
     Sequences of different lengths are padded on the left: `starts[b]` is where sequence b begins, its first token has
-    position 0, and nothing attends to what lies before.
+    position 0, and nothing attends to what lies before. Of an encoder–decoder it also keeps what the decoder reads of
+    the encoder's output, once that has been worked out.
     """
 
     def __init__(
-        self, config: ModelConfig, batch: int, capacity: int, starts: Tensor | None = None, device: str = "cpu"
+        self,
+        config: ModelConfig,
+        batch: int,
+        capacity: int,
+        starts: Int[Tensor, " batch"] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        shape = (batch, config.n_kv_heads, capacity, config.d_head)
         self.length = 0
         self.capacity = capacity
         self.starts = torch.zeros(batch, dtype=torch.long, device=device) if starts is None else starts
         self.padded = starts is not None and bool(starts.any())
-        self.layers = [LayerCache(self, shape, device) for _ in range(config.n_layers)]
+        shape = (batch, config.n_kv_heads, capacity, config.d_head)
+        self.layers = [LayerCache(self, shape, device, dtype) for _ in range(config.n_layers)]
+        self.cross = [FixedCache() for _ in range(config.n_layers)] if config.kind == "encoder-decoder" else []
 
-    def next_positions(self, length: int) -> Tensor:
-        """Positions of the next `length` tokens of every sequence: `[position]`, or `[batch, position]` when padded."""
-        columns = torch.arange(self.length, self.length + length, device=self.starts.device)
+    def next_columns(self, length: int) -> Int[Tensor, " position"]:
+        """Columns of the batch that the next `length` tokens take."""
+        return torch.arange(self.length, self.length + length, device=self.starts.device)
+
+    def positions(self, columns: Int[Tensor, " position"]) -> Int[Tensor, "*batch position"]:
+        """Positions of those columns: `[position]`, or `[batch, position]` when padded."""
         return (columns - self.starts[:, None]).clamp(min=0) if self.padded else columns
 
-    def mask(self, length: int) -> Tensor | None:
-        """Which columns the next `length` queries may read, `[batch, 1, query, key]`; None where all of them may."""
-        if length == 1 and not self.padded:
-            return None
-        total = self.length + length
-        keys = torch.arange(total, device=self.starts.device)
-        causal = keys <= keys[self.length :, None]
-        if not self.padded:
-            return causal
-        # A padding row sees itself, so that its softmax is not over nothing; no real token ever reads it.
-        own = keys == keys[self.length :, None]
-        return (causal & (keys >= self.starts[:, None, None]))[:, None] | own
+    def present(self, columns: Int[Tensor, " key"]) -> Bool[Tensor, "batch key"] | None:
+        """False where a column is padding; None where there is none."""
+        return columns >= self.starts[:, None] if self.padded else None
 
     def advance(self, length: int) -> None:
         """Count `length` more tokens as read."""
@@ -50,21 +55,54 @@ class KVCache:
     def keep(self, rows: Tensor) -> None:
         """Go on with only these sequences (row indices), for example when the others have ended."""
         self.starts = self.starts[rows]
-        for layer in self.layers:
-            layer.k, layer.v = layer.k[rows], layer.v[rows]
+        for layer in (*self.layers, *self.cross):
+            layer.keep(rows)
 
 
 class LayerCache:
     """One layer's keys and values, each `[batch, kv_head, capacity, d_head]`."""
 
-    def __init__(self, cache: KVCache, shape: tuple[int, ...], device: str) -> None:
-        self.cache = cache
-        self.k = torch.zeros(shape, device=device)
-        self.v = torch.zeros(shape, device=device)
+    fixed = False
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Store the new keys and values; return all that there are, and the mask for the new queries."""
+    def __init__(self, cache: KVCache, shape: tuple[int, ...], device: str | torch.device, dtype: torch.dtype) -> None:
+        self.cache = cache
+        self.k = torch.zeros(shape, device=device, dtype=dtype)
+        self.v = torch.zeros(shape, device=device, dtype=dtype)
+
+    def append(self, k: Tensor, v: Tensor) -> KeysAndValues:
+        """Store the new keys and values; return all that there are."""
         start, end = self.cache.length, self.cache.length + k.shape[2]
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
-        return self.k[:, :, :end], self.v[:, :, :end], self.cache.mask(k.shape[2])
+        return self.k[:, :, :end], self.v[:, :, :end]
+
+    def read(self) -> KeysAndValues:
+        """All that there are."""
+        return self.k[:, :, : self.cache.length], self.v[:, :, : self.cache.length]
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with only these sequences."""
+        self.k, self.v = self.k[rows], self.v[rows]
+
+
+class FixedCache(LayerCache):
+    """What cross-attention reads: worked out once, then the same for every token."""
+
+    fixed = True
+
+    def __init__(self) -> None:
+        self.k = self.v = torch.empty(0)
+
+    def append(self, k: Tensor, v: Tensor) -> KeysAndValues:
+        """Keep these."""
+        self.k, self.v = k, v
+        return k, v
+
+    def read(self) -> KeysAndValues:
+        """What is kept."""
+        return self.k, self.v
+
+    @property
+    def filled(self) -> bool:
+        """Whether anything is kept yet."""
+        return self.k.numel() > 0

@@ -1,159 +1,257 @@
-"""Hugging Face model directories, in and out: the Qwen3 architecture, so that other software opens our models."""
+"""Hugging Face model directories, in and out, for every family."""
 
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import asdict
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import Tensor
 
+from cutaway.model import safetensors_file
 from cutaway.model.config import ModelConfig
+from cutaway.model.families import FAMILIES, Family, Unsupported
+from cutaway.model.safetensors_file import Entry
 from cutaway.model.transformer import Transformer
-from cutaway.runs.atomic import write_bytes, write_json
+from cutaway.model.weights import Held, holdings, own_tensors, parts_of
+from cutaway.runs.atomic import write_json
 from cutaway.runs.errors import BadInput
 
-OURS_TO_QWEN3 = {
-    "embed": "model.embed_tokens",
-    "unembed": "lm_head",
-    "ln_final": "model.norm",
-    "ln1": "input_layernorm",
-    "ln2": "post_attention_layernorm",
-    "attn.q": "self_attn.q_proj",
-    "attn.k": "self_attn.k_proj",
-    "attn.v": "self_attn.v_proj",
-    "attn.o": "self_attn.o_proj",
-    "attn.q_norm": "self_attn.q_norm",
-    "attn.k_norm": "self_attn.k_norm",
-    "mlp.gate": "mlp.gate_proj",
-    "mlp.up": "mlp.up_proj",
-    "mlp.down": "mlp.down_proj",
-}
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+TokenIds = int | list[int]
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+LARGEST_SHARD = 5 * 10**9
+"""Bytes of a file of weights above which they are put into several."""
 
 
-def qwen3_name(name: str) -> str:
-    """Qwen3's name of one of our weights: `blocks.3.attn.q.weight` -> `model.layers.3.self_attn.q_proj.weight`."""
-    layer = re.fullmatch(r"blocks\.(\d+)\.(.+)\.weight", name)
-    if layer:
-        return f"model.layers.{layer[1]}.{OURS_TO_QWEN3[layer[2]]}.weight"
-    return f"{OURS_TO_QWEN3[name.removesuffix('.weight')]}.weight"
+def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
+    """Open a Hugging Face directory.
 
+    Tensors are read one at a time into the model's own, so nothing but the weights takes memory.
 
-def save_model(model: Transformer, directory: Path, *, end_of_text: int, stop_ids: list[int]) -> None:
-    """Write `config.json`, `generation_config.json` and `model.safetensors` (float32) into a directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_bytes(directory / "model.safetensors", save(qwen3_tensors(model), metadata={"format": "pt"}))
-    write_json(directory / "config.json", qwen3_config(model.config, end_of_text))
-    generation = {
-        "bos_token_id": end_of_text,
-        "eos_token_id": stop_ids,
-        "pad_token_id": end_of_text,
-        "do_sample": False,
-    }
-    write_json(directory / "generation_config.json", generation)
-
-
-def load_model(directory: Path) -> Transformer:
-    """Open a Hugging Face directory of the Qwen3 architecture.
-
-    Raises `BadInput` naming the file or tensor that is absent, damaged, of another shape or of another architecture.
+    Raises:
+        BadInput: naming the file or the tensor that is absent, damaged, of another shape or not known.
     """
     config = read_config(directory)
-    try:
-        tensors = load_file(directory / "model.safetensors")
-    except FileNotFoundError:
-        raise BadInput(f"{directory} has no model.safetensors; is it a model directory?") from None
-    except SafetensorError as error:
-        raise BadInput(f"{directory / 'model.safetensors'} is damaged ({error}); restore or train it again") from None
+    files = weight_files(directory)
     with torch.device("meta"):
-        model = Transformer(config)
-    wanted = {qwen3_name(name): (name, weight) for name, weight in model.state_dict().items()}
-    if config.tied_embeddings:
-        tensors.setdefault("lm_head.weight", tensors.get("model.embed_tokens.weight", torch.empty(0)))
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        problem = "lacks" if name in wanted else "has an unknown"
-        raise BadInput(
-            f"{directory / 'model.safetensors'} {problem} tensor {name}; config.json describes another model"
-        )
-    for name, (_, weight) in wanted.items():
-        if tensors[name].shape != weight.shape:
-            raise BadInput(
-                f"tensor {name} in {directory / 'model.safetensors'} has shape {list(tensors[name].shape)}, "
-                f"but config.json asks for {list(weight.shape)}"
-            )
-    state = {ours: tensors[theirs].float() for theirs, (ours, _) in wanted.items()}
-    model.load_state_dict(state, assign=True)
-    if config.tied_embeddings:
-        model.unembed.weight = model.embed.weight
+        model = Transformer(config).to(dtype)
+    rules = rules_of(model)
+    places = {name: (path, entry) for path in files for name, entry in safetensors_file.read_header(path).items()}
+    places = _under_our_prefix(places, rules, FAMILIES[config.family], tied_name(model))
+    _must_match(directory, model, rules, {name: entry.shape for name, (_, entry) in places.items()})
+    model.to_empty(device="cpu")
+    tie(model)
+    ours = own_tensors(model)
+    for path in files:
+        with open(path, "rb") as file:
+            for name, (place, entry) in places.items():
+                if place == path:
+                    fill(rules[name], safetensors_file.read_tensor(file, name, entry), ours)
     return model.requires_grad_(False).eval()
 
 
+def save_model(
+    model: Transformer,
+    directory: Path,
+    *,
+    token_ids: Mapping[str, TokenIds] | None = None,
+    dtype: torch.dtype | None = None,
+    largest_shard: int = LARGEST_SHARD,
+) -> None:
+    """Write `config.json`, `generation_config.json` and the weights, in their own type or in `dtype`.
+
+    `token_ids` are what `read_token_ids` gives: which tokens begin, end and pad a sequence.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    dtype = dtype or next(model.parameters()).dtype
+    save_weights(model, directory, dtype, largest_shard)
+    write_json(directory / "config.json", config_json(model.config, token_ids or {}, dtype))
+    if token_ids:
+        write_json(directory / "generation_config.json", {**token_ids, "do_sample": False})
+
+
+def read_token_ids(directory: Path) -> dict[str, TokenIds]:
+    """Which tokens begin, end and pad a sequence, by `generation_config.json` or else `config.json`."""
+    found: dict[str, TokenIds] = {}
+    for name in ("config.json", "generation_config.json"):
+        with suppress(OSError, ValueError):
+            settings = json.loads((directory / name).read_text("utf-8"))
+            found |= {key: settings[key] for key in TOKEN_IDS if settings.get(key) is not None}
+    return found
+
+
 def read_config(directory: Path) -> ModelConfig:
-    """The shape that a directory's `config.json` describes."""
+    """The shape that a directory's `config.json` describes. Raises `BadInput`."""
+    path = directory / "config.json"
     try:
-        settings: dict[str, Any] = json.loads((directory / "config.json").read_text("utf-8"))
-        architecture = settings["architectures"][0]
-        if architecture != "Qwen3ForCausalLM":
-            raise BadInput(
-                f"{directory / 'config.json'} describes a {architecture}; only Qwen3ForCausalLM can be opened"
-            )
-        rope = settings.get("rope_parameters") or settings
-        config = ModelConfig(
-            vocab_size=settings["vocab_size"],
-            n_layers=settings["num_hidden_layers"],
-            d_model=settings["hidden_size"],
-            n_heads=settings["num_attention_heads"],
-            n_kv_heads=settings["num_key_value_heads"],
-            d_head=settings["head_dim"],
-            d_mlp=settings["intermediate_size"],
-            context=settings["max_position_embeddings"],
-            rope_theta=rope["rope_theta"],
-            norm_eps=settings["rms_norm_eps"],
-            tied_embeddings=settings["tie_word_embeddings"],
-        )
-        if not all(isinstance(value, int | float) and value > 0 for value in list(asdict(config).values())[:-1]):
-            raise ValueError(f"a size is not a positive number: {config}")
-        return config
+        settings: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        family = family_of(settings, path)
+        config = family.read(settings)
     except FileNotFoundError:
         raise BadInput(f"{directory} has no config.json; name a run or a Hugging Face model directory") from None
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise BadInput(f"{directory / 'config.json'} is not a model's configuration ({error!r})") from None
+    except Unsupported as error:
+        raise BadInput(f"{path} asks for {error}, which cannot be opened") from None
+    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError, ValueError) as error:
+        raise BadInput(f"{path} is not a model's configuration ({error!r})") from None
+    sizes = ("vocab_size", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_mlp", "context", "norm_eps")
+    for name in sizes:
+        value = getattr(config, name)
+        if not isinstance(value, int | float) or not value > 0:
+            raise BadInput(f"{path} is not a model's configuration ({name} is {value!r})")
+    if config.n_heads % config.n_kv_heads:
+        raise BadInput(f"{path}: {config.n_heads} heads cannot share {config.n_kv_heads} key and value heads evenly")
+    return config
 
 
-def qwen3_tensors(model: Transformer) -> dict[str, Tensor]:
-    """The weights under Qwen3's names; a tied output matrix is left out, as `transformers` does."""
-    state = {qwen3_name(name): weight.detach().float().contiguous() for name, weight in model.state_dict().items()}
-    if model.config.tied_embeddings:
-        del state["lm_head.weight"]
-    return state
+def family_of(settings: Mapping[str, Any], path: Path) -> Family:
+    """The family of a config.json, by its class or its `model_type`. Raises `BadInput` for one that is not built."""
+    architecture = (settings.get("architectures") or [""])[0]
+    for family in FAMILIES.values():
+        if architecture in family.architectures.values():
+            return family
+    kind = settings.get("model_type", "")
+    if kind in FAMILIES and not architecture:
+        return FAMILIES[kind]
+    # A directory of the body alone, such as GPT2Model, has the same blocks and, where it is tied, the same head.
+    if kind in FAMILIES and architecture.endswith("Model") and settings.get("tie_word_embeddings", True):
+        return FAMILIES[kind]
+    raise BadInput(
+        f"{path} describes a {architecture or kind or 'nameless model'}, which cannot be opened; "
+        f"the families are {', '.join(FAMILIES)}"
+    )
 
 
-def qwen3_config(config: ModelConfig, end_of_text: int) -> dict[str, Any]:
-    """`config.json` for `transformers`' Qwen3ForCausalLM."""
-    ours = asdict(config)
+def config_json(
+    config: ModelConfig, token_ids: Mapping[str, TokenIds] | None = None, dtype: torch.dtype = torch.float32
+) -> dict[str, Any]:
+    """`config.json` for `transformers`."""
+    family = FAMILIES[config.family]
     return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": ours["vocab_size"],
-        "hidden_size": ours["d_model"],
-        "intermediate_size": ours["d_mlp"],
-        "num_hidden_layers": ours["n_layers"],
-        "num_attention_heads": ours["n_heads"],
-        "num_key_value_heads": ours["n_kv_heads"],
-        "head_dim": ours["d_head"],
-        "hidden_act": "silu",
-        "max_position_embeddings": ours["context"],
-        "rms_norm_eps": ours["norm_eps"],
-        "rope_theta": ours["rope_theta"],
-        "tie_word_embeddings": ours["tied_embeddings"],
-        "attention_bias": False,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "torch_dtype": "float32",
-        "use_cache": True,
+        "architectures": [family.architectures[config.head]],
+        "model_type": family.name,
+        # Where these are not said, some software takes numbers of its own, beyond a small vocabulary.
+        **dict.fromkeys(TOKEN_IDS, None),
+        **family.write(config),
+        **(token_ids or {}),
+        "torch_dtype": str(dtype).removeprefix("torch."),
+        "use_cache": config.kind != "encoder",
     }
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files of weights of a directory. Raises `BadInput` if there are none, or one of several is not there."""
+    if (directory / WEIGHTS).exists():
+        return [directory / WEIGHTS]
+    try:
+        index = json.loads((directory / INDEX).read_text("utf-8"))
+        names = sorted(set(cast("dict[str, str]", index["weight_map"]).values()))
+    except FileNotFoundError:
+        if any(directory.glob("*.bin")) or any(directory.glob("*.pt*")):
+            raise BadInput(
+                f"{directory} holds its weights as a pickle, which can run code when opened; get them as safetensors"
+            ) from None
+        raise BadInput(f"{directory} has no {WEIGHTS}; is it a model directory?") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadInput(f"{directory / INDEX} cannot be read; get the model again") from None
+    for name in names:
+        # Names are data: one must not lead out of the directory.
+        if Path(name).name != name or not (directory / name).is_file():
+            raise BadInput(f"{directory} lacks {name}, which its index names; get the model again")
+    return [directory / name for name in names]
+
+
+def rules_of(model: Transformer) -> dict[str, Held]:
+    """Which tensors of a directory hold which of the model's; tied ones are not in a directory."""
+    config = model.config
+    experts = config.experts.n if config.experts else 0
+    return holdings(FAMILIES[config.family].names(config), own_tensors(model), experts)
+
+
+def tied_name(model: Transformer) -> str | None:
+    """What a directory that holds a tied output matrix after all calls it."""
+    if not model.config.tied_embeddings or model.config.head not in ("linear", "masked"):
+        return None
+    (name,) = holdings(
+        {
+            ours: theirs
+            for ours, theirs in FAMILIES[model.config.family].names(model.config).items()
+            if ours == "unembed"
+        },
+        ["unembed.weight"],
+    )
+    return name
+
+
+def tie(model: Transformer) -> None:
+    """Let one matrix serve where the configuration says so; `to_empty` parts them."""
+    if model.config.tied_embeddings and model.config.head in ("linear", "masked"):
+        model.unembed.weight = model.embed.weight
+    if model.encoder:
+        model.encoder.embed.weight = model.embed.weight
+
+
+def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
+    """Copy one of their tensors into ours."""
+    parts = parts_of(held, ours)
+    for part, piece in zip(parts, held.layout.split(theirs, [part.shape for part in parts]), strict=True):
+        part.copy_(piece)
+
+
+def _under_our_prefix(
+    places: dict[str, tuple[Path, Entry]], rules: Mapping[str, Held], family: Family, tied: str | None
+) -> dict[str, tuple[Path, Entry]]:
+    """Their tensors by the names of a model with a head, without those that nothing reads."""
+    found: dict[str, tuple[Path, Entry]] = {}
+    for name, place in places.items():
+        full = name if name in rules else family.prefix + name
+        if full in rules:
+            found[full] = place
+        elif name != tied and not name.endswith(family.ignored):
+            found[name] = place
+    return found
+
+
+def _must_match(
+    directory: Path, model: Transformer, rules: Mapping[str, Held], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise `BadInput` with the first tensor that is missing, not known, or not of the shape that config.json asks."""
+    ours = own_tensors(model)
+    for name in sorted(rules.keys() ^ shapes.keys()):
+        problem = "lacks" if name in rules else "has an unknown"
+        raise BadInput(f"{directory} {problem} tensor {name}; config.json describes another model")
+    for name, held in rules.items():
+        wanted = held.layout.join(parts_of(held, ours)).shape
+        if shapes[name] != wanted:
+            raise BadInput(
+                f"tensor {name} in {directory} has shape {list(shapes[name])}, but config.json asks for {list(wanted)}"
+            )
+
+
+def save_weights(model: Transformer, directory: Path, dtype: torch.dtype, largest_shard: int) -> None:
+    """Write the weights under their family's names, into one file or into several with an index."""
+    family, ours = FAMILIES[model.config.family], own_tensors(model)
+    bare = model.config.head in ("pooler", "none") and family.prefix
+    shards: list[dict[str, Any]] = [{}]
+    sizes = [0]
+    for name, held in rules_of(model).items():
+        shape = held.layout.join([part.to("meta") for part in parts_of(held, ours)]).shape
+        size = shape.numel() * dtype.itemsize
+        if sizes[-1] and sizes[-1] + size > largest_shard:
+            shards.append({})
+            sizes.append(0)
+        name = name.removeprefix(family.prefix) if bare else name
+        shards[-1][name] = (dtype, tuple(shape), lambda held=held: held.layout.join(parts_of(held, ours)))
+        sizes[-1] += size
+    if len(shards) == 1:
+        safetensors_file.write(directory / WEIGHTS, shards[0])
+        return
+    where: dict[str, str] = {}
+    for i, shard in enumerate(shards):
+        file = f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
+        safetensors_file.write(directory / file, shard)
+        where |= dict.fromkeys(shard, file)
+    write_json(directory / INDEX, {"metadata": {"total_size": sum(sizes)}, "weight_map": where})

@@ -1,41 +1,214 @@
-"""The decoder, from token ids to logits, read from top to bottom.
+"""The transformer, from token ids to logits, read from top to bottom.
 
-Every tensor on the way has the name that TransformerLens gives it. A `tap` is called with each of those names and its
-tensor and returns the tensor to go on with, so that one function reads or changes anything; with no tap nothing is
-called, and the compiled graph is the one without.
+One block makes decoders, encoders and encoder–decoders. Every tensor on the way has the name that TransformerLens gives
+it; see `cutaway.model.taps`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cutaway.model.cache import KVCache, LayerCache
+from cutaway.model.attention import Attention
+from cutaway.model.cache import KVCache
 from cutaway.model.config import ModelConfig
+from cutaway.model.mlp import ACTIVATIONS, MLP, MixtureOfExperts
+from cutaway.model.norms import Norm
+from cutaway.model.positions import Rotation, alibi_slopes, relative_bucket, rotation, sinusoidal
+from cutaway.model.reach import EVERYTHING, Reach, reach
+from cutaway.model.taps import UNTOUCHED, Tap
 
-Tap = Callable[[str, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Memory:
+    """What a decoder reads of an encoder's output, `[batch, key, d_model]`, and which of it is padding."""
+
+    states: Tensor | None
+    reach: Reach = EVERYTHING
 
 
-class Transformer(nn.Module):
-    """A decoder-only language model.
-
-    Its output and input embeddings share one matrix when `config.tied_embeddings` is set.
-    """
+class Stack(nn.Module):
+    """Embeddings, blocks and a last norm: an encoder, or a decoder without its head."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
-        self.ln_final = RMSNorm(config.d_model, config.norm_eps)
-        self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=False)
-        if config.tied_embeddings:
-            self.unembed.weight = self.embed.weight
+        if config.positions == "learned":
+            self.pos_embed = nn.Embedding(config.position_offset + config.context, config.d_model)
+        if config.positions == "relative":
+            self.relative = nn.Embedding(config.relative_buckets, config.n_heads)
+        if config.n_token_types:
+            self.type_embed = nn.Embedding(config.n_token_types, config.d_model)
+        if config.embedding_norm:
+            self.ln_embed = Norm(config, config.d_model)
+        self.blocks = nn.ModuleList(Block(config, i) for i in range(config.n_layers))
+        self.ln_final = Norm(config, config.d_model) if config.final_norm else None
+
+    def hidden(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        *,
+        present: Bool[Tensor, "batch position"] | None = None,
+        token_types: Int[Tensor, "batch position"] | None = None,
+        memory: Memory | None = None,
+        cache: KVCache | None = None,
+        tap: Tap = UNTOUCHED,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The residual stream after the last block, normalised; with a cache, `tokens` continue what it holds.
+
+        `present` is False where a token is padding, which nothing then reads.
+        """
+        if cache:
+            columns = cache.next_columns(tokens.shape[1])
+            positions, keys = cache.positions(columns), torch.arange(len(columns) + cache.length, device=columns.device)
+            present = cache.present(keys)
+        else:
+            columns = keys = torch.arange(tokens.shape[1], device=tokens.device)
+            positions = columns if present is None else (present.cumsum(-1) - 1).clamp(min=0)
+        residual = self.embedded(tokens, positions, token_types, tap)
+        furthest = cache.capacity if cache else len(columns)
+        far = self.sight(columns, keys, positions, present, furthest, local=False)
+        near = self.sight(columns, keys, positions, present, furthest, local=True) if self.config.local_layers else far
+        for i, block in enumerate(self.blocks):
+            sight = near if i in self.config.local_layers else far
+            residual = block(residual, sight, memory, cache, tap.under(f"blocks.{i}."))
+        if cache:
+            cache.advance(tokens.shape[1])
+        return self.ln_final(residual, tap.under("ln_final.")) if self.ln_final else residual
+
+    def embedded(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None, tap: Tap) -> Tensor:
+        """The residual stream before the first block, `[batch, position, d_model]`."""
+        config = self.config
+        residual = self.embed(tokens)
+        if config.embedding_scale != 1:
+            residual = residual * config.embedding_scale
+        residual = tap("hook_embed", residual)
+        if config.positions == "learned":
+            residual = residual + tap("hook_pos_embed", self.pos_embed(positions + config.position_offset))
+        elif config.positions == "sinusoidal":
+            residual = residual + tap("hook_pos_embed", sinusoidal(positions, config.d_model).to(residual.dtype))
+        if config.n_token_types:
+            types = torch.zeros_like(tokens) if token_types is None else token_types
+            residual = residual + tap("hook_token_type_embed", self.type_embed(types))
+        return self.ln_embed(residual, tap.under("ln_embed.")) if config.embedding_norm else residual
+
+    def sight(
+        self, columns: Tensor, keys: Tensor, positions: Tensor, present: Tensor | None, furthest: int, *, local: bool
+    ) -> Sight:
+        """What positions mean to layers with local attention, or to the others."""
+        config = self.config
+        both_ways = config.kind == "encoder"
+        bias = None
+        if config.positions == "alibi":
+            bias = alibi_slopes(config.n_heads).to(keys.device)[:, None, None] * (keys - columns[:, None])
+        elif config.positions == "relative":
+            buckets = relative_bucket(
+                keys - columns[:, None],
+                both_ways=both_ways,
+                buckets=config.relative_buckets,
+                furthest=config.relative_distance,
+            )
+            bias = self.relative(buckets).permute(2, 0, 1)
+        sparsity = config.sparsity if local else None
+        return Sight(
+            reach(columns, keys, both_ways=both_ways, sparsity=sparsity, present=present, bias=bias),
+            rotation(positions, config, furthest, local=local) if config.positions == "rotary" else None,
+        )
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a layer's queries may read, and how they and the keys are turned."""
+
+    reach: Reach
+    rotation: Rotation | None
+
+
+class Block(nn.Module):
+    """Attention, then an MLP, each adding to the residual stream; a decoder's may attend to an encoder in between."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = layer
+        self.attn = Attention(config)
+        self.ln1, self.ln1_post = norms(config, first=layer == 0)
+        if config.kind == "encoder-decoder":
+            self.cross_attn = Attention(config)
+            self.ln_cross, _ = norms(config)
+        experts = config.experts if layer in config.expert_layers else None
+        self.mlp = MixtureOfExperts(config, experts) if experts else MLP(config)
+        self.ln2, self.ln2_post = norms(config)
+
+    def forward(self, residual: Tensor, sight: Sight, memory: Memory | None, cache: KVCache | None, tap: Tap) -> Tensor:
+        """The residual stream `[batch, position, d_model]` after this block."""
+        turn = None if self.layer in self.config.unrotated_layers else sight.rotation
+        start = residual = tap("hook_resid_pre", residual)
+        own = cache.layers[self.layer] if cache else None
+        x = self.before(self.ln1, residual, tap.under("ln1."))
+        out = self.attn(x, sight.reach, turn, own, tap.under("attn."))
+        out = tap("hook_attn_out", self.after(self.ln1_post, out, tap.under("ln1_post.")))
+        residual = self.added(self.ln1, residual + out, tap.under("ln1."))
+        if memory:
+            kept = cache.cross[self.layer] if cache else None
+            states = None if kept is not None and kept.filled else memory.states
+            x = self.before(self.ln_cross, residual, tap.under("ln_cross."))
+            out = tap(
+                "hook_cross_attn_out", self.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
+            )
+            residual = self.added(self.ln_cross, residual + out, tap.under("ln_cross."))
+        residual = tap("hook_resid_mid", residual)
+        x = self.before(self.ln2, start if self.config.parallel else residual, tap.under("ln2."))
+        out = self.mlp(x, tap.under("mlp."))
+        out = tap("hook_mlp_out", self.after(self.ln2_post, out, tap.under("ln2_post.")))
+        return tap("hook_resid_post", self.added(self.ln2, residual + out, tap.under("ln2.")))
+
+    def before(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
+        """A branch's input."""
+        return norm(x, tap) if norm and self.config.norm_place in ("before", "around") else x
+
+    def after(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
+        """A branch's output."""
+        return norm(x, tap) if norm else x
+
+    def added(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
+        """The stream with the branch's output added."""
+        return norm(x, tap) if norm and self.config.norm_place == "after_sum" else x
+
+
+def norms(config: ModelConfig, *, first: bool = False) -> tuple[Norm | None, Norm | None]:
+    """A branch's two norms: that of its input (or of the sum), and that of its output."""
+    main = config.norm_place != "after" and not (first and not config.first_norm)
+    post = config.norm_place in ("after", "around")
+    return (Norm(config, config.d_model) if main else None), (Norm(config, config.d_model) if post else None)
+
+
+class Transformer(Stack):
+    """A decoder, an encoder, or with `encoder` both; its head gives logits over the vocabulary.
+
+    Its output and input embeddings share one matrix when `config.tied_embeddings` is set.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.encoder = Stack(config.encoder()) if config.kind == "encoder-decoder" else None
+        if self.encoder:
+            self.encoder.embed.weight = self.embed.weight
+        if config.head == "masked":
+            self.head = nn.Linear(config.d_model, config.d_model, bias=config.head_bias)
+            self.ln_head = Norm(config, config.d_model)
+        elif config.head == "pooler":
+            self.pooler = nn.Linear(config.d_model, config.d_model)
+        if config.head in ("linear", "masked"):
+            self.unembed = nn.Linear(config.d_model, config.vocab_size, bias=config.unembed_bias)
+            if config.tied_embeddings:
+                self.unembed.weight = self.embed.weight
         self.initialize()
 
     def initialize(self) -> None:
@@ -45,141 +218,68 @@ class Transformer(nn.Module):
         """
         residual = 0.02 / math.sqrt(2 * self.config.n_layers)
         for name, weight in self.named_parameters():
-            if weight.dim() == 2:
-                nn.init.normal_(weight, std=residual if name.endswith(("attn.o.weight", "mlp.down.weight")) else 0.02)
+            if weight.dim() >= 2:
+                writes = name.removesuffix(".weight").endswith(("attn.o", "mlp.down"))
+                nn.init.normal_(weight, std=residual if writes else 0.02)
+            elif name.endswith("bias"):
+                nn.init.zeros_(weight)
 
     def forward(
-        self, tokens: Int[Tensor, "batch position"], *, cache: KVCache | None = None, tap: Tap | None = None
+        self,
+        tokens: Int[Tensor, "batch position"],
+        target: Int[Tensor, "batch target"] | None = None,
+        *,
+        present: Bool[Tensor, "batch position"] | None = None,
+        token_types: Int[Tensor, "batch position"] | None = None,
+        cache: KVCache | None = None,
+        tap: Tap = UNTOUCHED,
     ) -> Float[Tensor, "batch position vocab"]:
-        """Logits for the token after each position; with a cache, `tokens` continue what the cache holds."""
-        return self.logits(self.hidden(tokens, cache=cache, tap=tap))
+        """Logits at each position; a decoder's are for the token after it.
 
-    def hidden(
-        self, tokens: Int[Tensor, "batch position"], *, cache: KVCache | None = None, tap: Tap | None = None
-    ) -> Float[Tensor, "batch position d_model"]:
-        """The normalised residual stream after the last block, from which `logits` reads."""
-        tap = tap or untouched
-        positions = (
-            cache.next_positions(tokens.shape[1]) if cache else torch.arange(tokens.shape[1], device=tokens.device)
-        )
-        rotation = rotary_angles(positions, self.config)
-        residual = tap("hook_embed", self.embed(tokens))
-        for i, block in enumerate(self.blocks):
-            residual = block(residual, rotation, cache.layers[i] if cache else None, under(f"blocks.{i}.", tap))
-        if cache:
-            cache.advance(tokens.shape[1])
-        return tap("ln_final.hook_normalized", self.ln_final(residual))
+        An encoder–decoder reads `tokens` and gives the logits of `target`. An encoder without an unembedding gives its
+        hidden states, `[batch, position, d_model]`.
+        """
+        if self.encoder:
+            assert target is not None, "an encoder–decoder takes model(source, target)"
+            memory = self.encode(tokens, present=present, tap=tap)
+            hidden = self.hidden(target, memory=memory, cache=cache, tap=tap)
+        else:
+            hidden = self.hidden(tokens, present=present, token_types=token_types, cache=cache, tap=tap)
+        return self.logits(hidden, tap) if self.config.head in ("linear", "masked") else hidden
 
-    def logits(self, hidden: Float[Tensor, "... d_model"]) -> Float[Tensor, "... vocab"]:
-        """What the final residual stream says of the next token."""
-        return self.unembed(hidden)
+    def encode(
+        self,
+        tokens: Int[Tensor, "batch position"],
+        *,
+        present: Bool[Tensor, "batch position"] | None = None,
+        tap: Tap = UNTOUCHED,
+    ) -> Memory:
+        """An encoder–decoder's encoder over its source."""
+        assert self.encoder is not None
+        states = self.encoder.hidden(tokens, present=present, tap=tap.under("encoder."))
+        return Memory(states, EVERYTHING if present is None else Reach(present[:, None, None, :]))
+
+    def logits(self, hidden: Float[Tensor, "... d_model"], tap: Tap = UNTOUCHED) -> Float[Tensor, "... vocab"]:
+        """What the final hidden states say of the vocabulary."""
+        config = self.config
+        if config.head == "masked":
+            hidden = self.ln_head(ACTIVATIONS[config.activation](self.head(hidden)), tap.under("ln_head."))
+        if config.logit_scale != 1:
+            hidden = hidden * config.logit_scale
+        logits = self.unembed(hidden)
+        if config.final_softcap:
+            logits = config.final_softcap * torch.tanh(logits / config.final_softcap)
+        return logits
+
+    def pooled(
+        self, hidden: Float[Tensor, "batch position d_model"], present: Bool[Tensor, "batch position"] | None = None
+    ) -> Float[Tensor, "batch d_model"]:
+        """One vector a sequence: the mean of its tokens' hidden states, at unit length (Reimers and Gurevych 2019)."""
+        if present is None:
+            return F.normalize(hidden.mean(1), dim=-1)
+        shares = present[..., None].to(hidden.dtype)
+        return F.normalize((hidden * shares).sum(1) / shares.sum(1).clamp(min=1), dim=-1)
 
     def n_parameters(self) -> int:
         """Number of weights, each counted once."""
         return sum(weight.numel() for weight in self.parameters())
-
-
-class Block(nn.Module):
-    """Attention, then an MLP, each reading a normalised residual stream and adding to it."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.ln1 = RMSNorm(config.d_model, config.norm_eps)
-        self.attn = Attention(config)
-        self.ln2 = RMSNorm(config.d_model, config.norm_eps)
-        self.mlp = SwiGLU(config)
-
-    def forward(self, residual: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None, tap: Tap) -> Tensor:
-        """The residual stream `[batch, position, d_model]` after this block."""
-        residual = tap("hook_resid_pre", residual)
-        attention = self.attn(self.ln1(residual), rotation, cache, under("attn.", tap))
-        residual = tap("hook_resid_mid", residual + tap("hook_attn_out", attention))
-        mlp = self.mlp(self.ln2(residual), under("mlp.", tap))
-        return tap("hook_resid_post", residual + tap("hook_mlp_out", mlp))
-
-
-class Attention(nn.Module):
-    """Causal self-attention in which groups of query heads share a key and value head."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.q = nn.Linear(config.d_model, config.n_heads * config.d_head, bias=False)
-        self.k = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=False)
-        self.v = nn.Linear(config.d_model, config.n_kv_heads * config.d_head, bias=False)
-        self.o = nn.Linear(config.n_heads * config.d_head, config.d_model, bias=False)
-        self.q_norm = RMSNorm(config.d_head, config.norm_eps)
-        self.k_norm = RMSNorm(config.d_head, config.norm_eps)
-
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], cache: LayerCache | None, tap: Tap) -> Tensor:
-        """What each position gathers from itself and those before it, `[batch, position, d_model]`."""
-        batch, length, _ = x.shape
-        heads = (batch, length, -1, self.config.d_head)
-        q = tap("hook_q", self.q(x).view(heads)).transpose(1, 2)
-        k = tap("hook_k", self.k(x).view(heads)).transpose(1, 2)
-        v = tap("hook_v", self.v(x).view(heads)).transpose(1, 2)
-        q = rotate(self.q_norm(q), rotation)
-        k = rotate(self.k_norm(k), rotation)
-        mask = None
-        if cache:
-            k, v, mask = cache.append(k, v)
-        z = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=cache is None, enable_gqa=self.config.n_heads != self.config.n_kv_heads
-        )
-        return self.o(tap("hook_z", z.transpose(1, 2)).flatten(2))
-
-
-class SwiGLU(nn.Module):
-    """The gated MLP: down(silu(gate(x)) * up(x)) (Shazeer 2020)."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.gate = nn.Linear(config.d_model, config.d_mlp, bias=False)
-        self.up = nn.Linear(config.d_model, config.d_mlp, bias=False)
-        self.down = nn.Linear(config.d_mlp, config.d_model, bias=False)
-
-    def forward(self, x: Tensor, tap: Tap) -> Tensor:
-        """What each position makes of itself, `[batch, position, d_model]`."""
-        gate = tap("hook_pre", self.gate(x))
-        return self.down(tap("hook_post", F.silu(gate) * self.up(x)))
-
-
-class RMSNorm(nn.Module):
-    """x / rms(x), times a learned gain (Zhang and Sennrich 2019)."""
-
-    def __init__(self, width: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps = eps
-
-    def forward(self, x: Float[Tensor, "... width"]) -> Float[Tensor, "... width"]:
-        """`x` at unit root mean square along its last axis, times the gain."""
-        wide = x.float()
-        wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * wide.to(x.dtype)
-
-
-def rotary_angles(positions: Int[Tensor, "*batch position"], config: ModelConfig) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of each position's angle at each frequency, two tensors `[*batch, position, d_head / 2]`."""
-    exponents = torch.arange(0, config.d_head, 2, device=positions.device, dtype=torch.float32) / config.d_head
-    angles = positions[..., None].float() * (config.rope_theta**-exponents)
-    return angles.cos(), angles.sin()
-
-
-def rotate(x: Float[Tensor, "batch head position d_head"], rotation: tuple[Tensor, Tensor]) -> Tensor:
-    """Turn each pair (x[i], x[i + d_head / 2]) by its position's angle (Su et al. 2021, eq. 34, in Llama's pairing)."""
-    cos, sin = (part if part.dim() == 2 else part[:, None] for part in rotation)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
-
-
-def untouched(_name: str, tensor: Tensor) -> Tensor:
-    """The tap of a model that nobody looks into."""
-    return tensor
-
-
-def under(prefix: str, tap: Tap) -> Tap:
-    """`tap` for the names below `prefix`."""
-    if tap is untouched:
-        return untouched
-    return lambda name, tensor: tap(prefix + name, tensor)

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         CutawayError: the disk is full or the place cannot be written; an earlier file at `path` is untouched.
     """
+    write_chunks(path, (data,))
+
+
+def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """Write `chunks` one after another, made as they are needed; see `write_bytes`."""
     path = Path(path)
     with told_plainly(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             # Mode 0o666 less the umask, as `open` does; `tempfile` would make it 0o600 and surprise a group.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                for chunk in chunks:
+                    file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

@@ -90,6 +90,15 @@ class Tokenizer:
         """Tokens after which a reply is over."""
         return frozenset((self.end_of_turn, self.end_of_text))
 
+    @property
+    def token_ids(self) -> dict[str, int | list[int]]:
+        """The tokens that begin, end and pad a sequence, under the keys of a model's configuration."""
+        return {
+            "bos_token_id": self.end_of_text,
+            "eos_token_id": sorted(self.stop_ids),
+            "pad_token_id": self.end_of_text,
+        }
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text, with nothing added."""
         return self.backend.encode(text, add_special_tokens=False).ids

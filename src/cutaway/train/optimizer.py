@@ -114,8 +114,8 @@ POLYNOMIALS = (
 def orthogonalize(matrices: Tensor) -> Tensor:
     """The nearest semi-orthogonal matrices to a stack `[n, rows, columns]`, roughly: singular values in 0.8 to 1.2.
 
-    The composition of polynomials of Amsel et al. (2025, "The Polar Express", theorem 3.1). Every factor is a polynomial
-    in the Gram matrix of the shorter side, so all but the first and the last product are of that small size.
+    The composition of polynomials of Amsel et al. (2025, "The Polar Express", theorem 3.1). Every factor is a
+    polynomial in the Gram matrix of the shorter side, so all but the first and last product are of that small size.
     """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices

@@ -107,6 +107,5 @@ def pretrain(
 
 def keep_model(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:
     """Write a stage's finished model with its tokenizer to `directory/model`."""
-    stop_ids = sorted(tokenizer.stop_ids)
-    save_model(model, directory / "model", end_of_text=tokenizer.end_of_text, stop_ids=stop_ids)
+    save_model(model, directory / "model", token_ids=tokenizer.token_ids)
     tokenizer.save(directory / "model", context=model.config.context)
