@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from cutaway.model.config import ModelConfig
 
+FIRST_ROOM = 512
+"""Tokens there is room for at first."""
 KeysAndValues = tuple[Float[Tensor, "batch kv_head key d_head"], Float[Tensor, "batch kv_head key d_head"]]
 
 
 class KVCache:
-    """Room for `batch` sequences of up to `capacity` tokens.
+    """Room for `batch` sequences of up to `capacity` tokens, which grows as they do.
 
     Sequences of different lengths are padded on the left: `starts[b]` is where sequence b begins, its first token has
     position 0, and nothing attends to what lies before. Of an encoder–decoder it also keeps what the decoder reads of
@@ -66,12 +69,18 @@ class LayerCache:
 
     def __init__(self, cache: KVCache, shape: tuple[int, ...], device: str | torch.device, dtype: torch.dtype) -> None:
         self.cache = cache
+        batch, heads, capacity, d_head = shape
+        shape = (batch, heads, min(capacity, FIRST_ROOM), d_head)
         self.k = torch.zeros(shape, device=device, dtype=dtype)
         self.v = torch.zeros(shape, device=device, dtype=dtype)
 
     def append(self, k: Tensor, v: Tensor) -> KeysAndValues:
         """Store the new keys and values; return all that there are."""
         start, end = self.cache.length, self.cache.length + k.shape[2]
+        if end > (room := self.k.shape[2]):
+            # By doubling, so that all copies together cost no more than the last.
+            more = (0, 0, 0, max(end, min(2 * room, self.cache.capacity)) - room)
+            self.k, self.v = F.pad(self.k, more), F.pad(self.v, more)
         self.k[:, :, start:end] = k
         self.v[:, :, start:end] = v
         return self.k[:, :, :end], self.v[:, :, :end]

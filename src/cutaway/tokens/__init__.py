@@ -1,7 +1,17 @@
 """Text and token ids."""
 
+from cutaway.tokens.foreign import ForeignTokenizer, Vocabulary
 from cutaway.tokens.shards import read_shard, write_shard
 from cutaway.tokens.tokenizer import Message, Tokenizer
 from cutaway.tokens.train import TokenizerSettings, train_tokenizer
 
-__all__ = ["Message", "Tokenizer", "TokenizerSettings", "read_shard", "train_tokenizer", "write_shard"]
+__all__ = [
+    "ForeignTokenizer",
+    "Message",
+    "Tokenizer",
+    "TokenizerSettings",
+    "Vocabulary",
+    "read_shard",
+    "train_tokenizer",
+    "write_shard",
+]

@@ -33,7 +33,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Open a `tokenizer.json`, or the one in a directory. Raises `BadInput` if it is absent, damaged or foreign."""
+        """Open a `tokenizer.json`, or the one in a directory. Raises `BadInput` if it is absent or damaged.
+
+        One that lacks the chat tokens is another model's, and is opened with what the files beside it say.
+        """
         file = path / "tokenizer.json" if path.is_dir() else path
         try:
             backend = Backend.from_str(file.read_text("utf-8"))
@@ -41,9 +44,10 @@ class Tokenizer:
             raise BadInput(f"there is no tokenizer at {file}; train one with `cutaway tokenizer train`") from None
         except Exception as error:  # the library raises plain Exception for whatever it cannot parse
             raise BadInput(f"{file} is not a tokenizer ({error})") from None
-        missing = [name for name in SPECIAL_TOKENS if backend.token_to_id(name) is None]
-        if missing:
-            raise BadInput(f"{file} lacks the chat tokens {', '.join(missing)}; it was made by other software")
+        if any(backend.token_to_id(name) is None for name in SPECIAL_TOKENS):
+            from cutaway.tokens.foreign import ForeignTokenizer
+
+            return ForeignTokenizer.open(file.parent, backend)
         return cls(backend)
 
     def save(self, directory: Path, *, context: int | None = None) -> None:
@@ -55,12 +59,11 @@ class Tokenizer:
         self.backend.encode_special_tokens = True
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": END_OF_TEXT,
-            "eos_token": END_OF_TURN,
-            "pad_token": END_OF_TEXT,
-            "chat_template": self.chat_template,
+            **self.token_names,
             "clean_up_tokenization_spaces": False,
         }
+        if self.chat_template:
+            config["chat_template"] = self.chat_template
         if context:
             config["model_max_length"] = context
         write_json(directory / "tokenizer_config.json", config)
@@ -91,6 +94,11 @@ class Tokenizer:
         return frozenset((self.end_of_turn, self.end_of_text))
 
     @property
+    def token_names(self) -> dict[str, str]:
+        """The tokens that begin, end and pad a text, under the keys of a tokenizer's configuration."""
+        return {"bos_token": END_OF_TEXT, "eos_token": END_OF_TURN, "pad_token": END_OF_TEXT}
+
+    @property
     def token_ids(self) -> dict[str, int | list[int]]:
         """The tokens that begin, end and pad a sequence, under the keys of a model's configuration."""
         return {
@@ -98,6 +106,10 @@ class Tokenizer:
             "eos_token_id": sorted(self.stop_ids),
             "pad_token_id": self.end_of_text,
         }
+
+    def document(self, text: str) -> list[int]:
+        """Ids of a text as the beginning of a document: that is how the model met texts in training."""
+        return [self.end_of_text, *self.encode(text)]
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, with nothing added."""

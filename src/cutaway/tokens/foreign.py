@@ -1,0 +1,252 @@
+"""Tokenizers of models made elsewhere: any `tokenizer.json`, with that model's own tokens and chat template."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from tokenizers import Tokenizer as Backend
+
+from cutaway.runs.errors import BadInput
+from cutaway.tokens.chat_template import render
+from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
+
+GUARD = "\ue000"
+"""Put into a special token's name inside a message, so that the name stays text. It is of a private use area."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a file of a single model says of its tokens.
+
+    Attributes:
+        backend: the tokenizer itself.
+        bos: the token that begins a text.
+        eos: the token that ends it.
+        eot: the token that ends a turn, where that is another.
+        add_bos: whether texts were met with `bos` before them.
+        chat_template: Jinja, where there is one.
+    """
+
+    backend: Backend
+    bos: int | None
+    eos: int | None
+    eot: int | None
+    add_bos: bool
+    chat_template: str | None
+
+
+class ForeignTokenizer(Tokenizer):
+    """A tokenizer with tokens of its own for what ends a turn and begins a text."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        chat_template: str = "",
+        begin: int | None = None,
+        ends: Collection[int] = (),
+        decoder_start: int | None = None,
+        joins: bool = True,
+    ) -> None:
+        """See the class.
+
+        Args:
+            backend: the tokenizer itself.
+            chat_template: Jinja; empty where the model is none to talk with.
+            begin: the token that a text begins with.
+            ends: the tokens after which it is over, that which ends a turn first.
+            decoder_start: what an encoder–decoder's answer begins with.
+            joins: whether the backend adds the tokens around a text that it says it needs.
+        """
+        self.backend = backend
+        self.backend.encode_special_tokens = True
+        self.backend.no_truncation()
+        self.backend.no_padding()
+        self.chat_template = chat_template
+        self.begin = begin
+        self.ends = list(ends)
+        self.decoder_start = decoder_start
+        self.joins = joins
+        added = cast("dict[int, Any]", backend.get_added_tokens_decoder())
+        self.special = {token.content: id_ for id_, token in added.items() if token.special}
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> ForeignTokenizer:
+        """The tokenizer of a file that holds model and vocabulary together."""
+        ends = dict.fromkeys(end for end in (vocabulary.eos, vocabulary.eot) if end is not None)
+        return cls(
+            vocabulary.backend,
+            chat_template=vocabulary.chat_template or "",
+            begin=vocabulary.bos if vocabulary.add_bos else None,
+            ends=list(ends),
+            joins=False,
+        )
+
+    @classmethod
+    def open(cls, directory: Path, backend: Backend) -> ForeignTokenizer:
+        """The tokenizer of a Hugging Face directory, with what the files beside `tokenizer.json` say of it."""
+        settings = _json(directory / "tokenizer_config.json")
+        model = _json(directory / "config.json") | _json(directory / "generation_config.json")
+        template = settings.get("chat_template") or ""
+        if isinstance(template, list):  # several by name
+            named = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", template)}
+            template = named.get("default", "")
+        if (directory / "chat_template.jinja").exists():
+            template = (directory / "chat_template.jinja").read_text("utf-8")
+
+        def id_of(key: str) -> int | None:
+            token = settings.get(key)
+            name = token.get("content") if isinstance(token, dict) else token
+            return backend.token_to_id(name) if isinstance(name, str) else None
+
+        begin = model.get("bos_token_id")
+        eos = model.get("eos_token_id")
+        ends = [id_of("eos_token"), *(eos if isinstance(eos, list) else [eos])]
+        return cls(
+            backend,
+            chat_template=cast("str", template),
+            begin=id_of("bos_token") if id_of("bos_token") is not None else begin,
+            ends=list(dict.fromkeys(end for end in ends if isinstance(end, int))),
+            decoder_start=model.get("decoder_start_token_id"),
+        )
+
+    @property
+    def end_of_text(self) -> int:
+        """The token before a document, or where there is none the one after."""
+        if self.begin is not None:
+            return self.begin
+        return self.ends[0] if self.ends else 0
+
+    @property
+    def end_of_turn(self) -> int:
+        """The token that ends a message; -1 where there is none."""
+        return self.ends[0] if self.ends else -1
+
+    @property
+    def tool_call(self) -> int:
+        """-1: these models call tools in words of their own."""
+        return -1
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """Tokens after which a reply is over."""
+        return frozenset(self.ends)
+
+    @property
+    def token_ids(self) -> dict[str, int | list[int]]:
+        """The tokens that begin and end a sequence, under the keys of a model's configuration."""
+        found: dict[str, int | list[int]] = {}
+        if self.begin is not None:
+            found["bos_token_id"] = self.begin
+        if self.ends:
+            found["eos_token_id"] = self.ends if len(self.ends) > 1 else self.ends[0]
+        if self.decoder_start is not None:
+            found["decoder_start_token_id"] = self.decoder_start
+        return found
+
+    @property
+    def token_names(self) -> dict[str, str]:
+        """The tokens that begin and end a text, under the keys of a tokenizer's configuration."""
+        ids = {"bos_token": self.begin, "eos_token": self.ends[0] if self.ends else None}
+        names = {key: self.backend.id_to_token(id_) for key, id_ in ids.items() if id_ is not None}
+        return {key: name for key, name in names.items() if name is not None}
+
+    def document(self, text: str) -> list[int]:
+        """Ids of a text with the tokens around it that the model met in training."""
+        ids = self.backend.encode(text, add_special_tokens=self.joins).ids
+        if not self.joins and self.begin is not None:
+            ids = [self.begin, *ids]
+        return ids or [self.end_of_text]
+
+    def encode_chat(self, messages: Sequence[Message], *, generate: bool = True) -> list[int]:
+        """Ids of a conversation by the model's own template. Raises `BadInput` if it has none, or refuses this one."""
+        if not self.chat_template:
+            raise BadInput("this model has no chat template; let it go on with a text (`cutaway generate`)")
+        names = {name for name in self.special if len(name) > 1}
+        guarded = [
+            {key: _guard(value, names) if isinstance(value, str) else value for key, value in message.items()}
+            for message in messages
+        ]
+        by_id = {id_: name for name, id_ in self.special.items()}
+        text = render(
+            self.chat_template,
+            guarded,
+            generate=generate,
+            bos_token=by_id.get(self.begin if self.begin is not None else -1, ""),
+            eos_token=by_id.get(self.end_of_turn, ""),
+        )
+        ids: list[int] = []
+        marks = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        for piece in re.split(f"({marks})", text) if marks else [text]:
+            if piece in self.special:
+                ids.append(self.special[piece])
+            elif piece:
+                ids += self.encode(piece.replace(GUARD, ""))
+        # Some templates write the token that begins a text, and some leave it to the tokenizer.
+        alone = self.backend.encode("", add_special_tokens=self.joins).ids
+        return ids if not alone or ids[:1] == alone[:1] else [alone[0], *ids]
+
+    def encode_chat_masked(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+        """Ids of a conversation, and for each whether the assistant writes it: found by rendering turn by turn."""
+        ids: list[int] = []
+        mask: list[bool] = []
+        for i, message in enumerate(messages):
+            if message["role"] == "assistant":
+                before = self.encode_chat(messages[:i], generate=True)
+                mask += [False] * (len(before) - len(ids))
+                ids = before
+            after = self.encode_chat(messages[: i + 1], generate=False)
+            if after[: len(ids)] != ids:
+                raise BadInput(
+                    "this model's chat template changes what it wrote when messages follow; it cannot be learned"
+                )
+            mask += [message["role"] == "assistant"] * (len(after) - len(ids))
+            ids = after
+        return ids, mask
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes that a token stands for; none for an id that the model has and the vocabulary does not."""
+        return self._bytes[token] if token < len(self._bytes) else b""
+
+    @cached_property
+    def _bytes(self) -> list[bytes]:
+        size = self.vocab_size
+        names = {id_: name for name, id_ in self.backend.get_vocab(with_added_tokens=True).items()}
+        added = set(cast("dict[int, Any]", self.backend.get_added_tokens_decoder()))
+        kind = json.loads(self.backend.to_str()).get("decoder") or {}
+        kinds = {kind.get("type"), *(part.get("type") for part in kind.get("decoders", ()))}
+        result: list[bytes] = []
+        for id_ in range(max(size, max(names, default=-1) + 1)):
+            name = names.get(id_, "")
+            if id_ in added:
+                result.append(name.encode())
+            elif "ByteLevel" in kinds:
+                result.append(bytes(BYTE_OF[c] for c in name) if all(c in BYTE_OF for c in name) else name.encode())
+            elif byte := re.fullmatch(r"<0x([0-9A-F]{2})>", name):
+                result.append(bytes([int(byte[1], 16)]))
+            elif "WordPiece" in kinds:
+                result.append((name[2:] if name.startswith("##") else " " + name).encode())
+            else:
+                result.append(name.replace("▁", " ").encode())
+        return result
+
+
+def _guard(text: str, names: Collection[str]) -> str:
+    text = text.replace(GUARD, "")
+    for name in names:
+        text = text.replace(name, name[0] + GUARD + name[1:])
+    return text
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
