@@ -27,7 +27,7 @@ def test_every_verb_of_the_design_is_there() -> None:
     names = [" ".join(verb) for verb in verbs()]
     for name in (
         "demo", "run", "corpus build", "corpus stats", "tokenizer train", "tokenizer encode", "tokenizer decode",
-        "pretrain", "sft", "grpo", "eval", "generate", "chat", "serve",
+        "pretrain", "sft", "grpo", "eval", "generate", "chat", "serve", "models get",
     ):  # fmt: skip
         assert name in names
 

@@ -69,6 +69,37 @@ def test_the_live_line_fits(width: int) -> None:
             assert "bpb 1.400  12,345 tok/s  mfu 60%" in line
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_download_shows_its_size_and_speed(width: int) -> None:
+    progress, _, clock = make(terminal=True, width=width)
+    console = Console(width=width)
+    with progress, progress.task("smollm2-135m", 93_000_000, "bytes") as task:
+        task.update(0)
+        assert ("0 B of 93 MB" in text_of(console, progress)) == (width >= 60)
+        for second in range(1, 11):
+            clock.now += 1
+            task.update(3_100_000 * second)
+        line = text_of(console, progress)
+        assert len(line) <= width
+        assert "0:20 left" in line
+        assert ("33%  31 MB of 93 MB  3.1 MB/s  0:20 left" in line) == (width >= 80)
+
+
+def test_a_download_in_a_log() -> None:
+    progress, out, clock = make(terminal=False)
+    with progress, progress.task("smollm2-135m", 93_000_000, "bytes") as task:
+        task.update(0)
+        clock.now += 10
+        task.update(31_000_000)
+    with progress, progress.task("of unknown size", None, "bytes") as task:
+        clock.now += 10
+        task.update(31_000_000)
+    assert out.getvalue().splitlines() == [
+        "  smollm2-135m  33%  31 MB of 93 MB  3.1 MB/s  0:20 left",
+        "  of unknown size  31 MB",
+    ]
+
+
 def text_of(console: Console, progress: TerminalProgress) -> str:
     with console.capture() as capture:
         console.print(progress)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cutaway.cli.help import with_example
+from cutaway.cli.offer import offer
 from cutaway.cli.options import MaxTokens, Model, SampleSeed, Temperature, TopK, TopP
 from cutaway.cli.stdin import utf8_of
 
@@ -41,6 +42,7 @@ def chat(
     from cutaway.cli.conversation import TerminalChat
     from cutaway.infer import Sampling, load
 
+    offer(model)
     talk = TerminalChat(
         load(model),
         Console(highlight=False),

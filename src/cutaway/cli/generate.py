@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cutaway.cli.help import with_example
+from cutaway.cli.offer import offer
 from cutaway.cli.options import Json, MaxTokens, Model, SampleSeed, Temperature, TopK, TopP
 from cutaway.cli.plain import plain
 from cutaway.cli.stdin import utf8_of
@@ -45,6 +46,7 @@ def generate(
     """Print what a model writes after a prompt, as it comes."""
     from cutaway.infer import Sampling, load
 
+    offer(model)
     lm = load(model)
     text = utf8_of(sys.stdin).read() if prompt == "-" else prompt
     sampling = Sampling(temperature, top_p, top_k, seed)

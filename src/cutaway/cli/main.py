@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cutaway import __version__
-from cutaway.cli import chat, corpus, demo, evaluate, generate, grpo, pretrain, run, serve, sft, tokenizer
+from cutaway.cli import chat, corpus, demo, evaluate, generate, grpo, models, pretrain, run, serve, sft, tokenizer
 from cutaway.cli.help import with_example
 from cutaway.runs import CutawayError
 
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate):
     verb.add_to(app)
+app.add_typer(models.app)
 app.add_typer(corpus.app)
 app.add_typer(tokenizer.app)
 

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from cutaway.cli.plain import plain
+from cutaway.cli.sizes import size
 from cutaway.runs import Task
 
 PLAIN_SECONDS = 10.0
@@ -145,14 +146,27 @@ class _Task:
             self._past.popleft()
         self.progress.moved(self)
 
-    def left(self) -> float | None:
-        """Seconds until it is done, as far as can be told."""
-        if self.total is None or len(self._past) < 2:
+    def speed(self) -> float | None:
+        """Units a second of late, as far as can be told."""
+        if len(self._past) < 2:
             return None
         (then, before), (last, now) = self._past[0], self._past[-1]
-        if now <= before or last <= then:
+        return (now - before) / (last - then) if now > before and last > then else None
+
+    def left(self) -> float | None:
+        """Seconds until it is done, as far as can be told."""
+        speed = self.speed()
+        if self.total is None or speed is None:
             return None
-        return max(0.0, (self.total - self.done) * (last - then) / (now - before) - (self.progress.clock() - last))
+        return max(0.0, (self.total - self.done) / speed - (self.progress.clock() - self._past[-1][0]))
+
+    def count(self) -> str:
+        """How much is done, as a person reads it; of bytes also how fast."""
+        if self.unit != "bytes":
+            return f"{self.done:,}{f'/{self.total:,}' if self.total else ''} {self.unit}"
+        speed = self.speed()
+        of = f" of {size(self.total)}" if self.total else ""
+        return f"{size(self.done)}{of}" + (f"  {size(speed)}/s" if speed else "")
 
     def bar(self, width: int, elapsed: str) -> Text:
         """The live line: time, bar, share, figures as far as there is room, time left."""
@@ -160,12 +174,16 @@ class _Task:
         if self.name:
             start.append(f"{self.name}  ", "default")
         if not self.total:
-            return _with_figures(start.append(f"{self.done:,} {self.unit}", "default"), self.figures, width)
+            return _with_figures(start.append(self.count(), "default"), self.figures, width)
         share = min(1.0, self.done / self.total)
         left = self.left()
         end = f"  {duration(left)} left" if left is not None else ""
         room = width - start.cell_len - len(" 100%") - len(end)
-        figures = _with_figures(Text(), self.figures, room - NARROWEST_BAR)
+        # Bytes are counted in the open: how large a download is, and how fast, decides whether to wait for it.
+        counted = Text(f"  {self.count()}") if self.unit == "bytes" else Text()
+        if counted.cell_len > room - NARROWEST_BAR:
+            counted = Text()
+        figures = _with_figures(counted, self.figures, room - NARROWEST_BAR)
         # The figures come first, the bar takes the rest; but a bar across a wide screen says no more than half a one.
         bar = _bar(share, max(1, min(24, room - figures.cell_len)))
         return start + bar + Text(f" {share:4.0%}") + figures + Text(end, "dim")
@@ -174,10 +192,8 @@ class _Task:
         """The plain line."""
         text = Text(f"  {self.name}  " if self.name else "  ")
         if self.total:
-            text.append(f"{min(1.0, self.done / self.total):.0%}  {self.done:,}/{self.total:,} {self.unit}")
-        else:
-            text.append(f"{self.done:,} {self.unit}")
-        text = _with_figures(text, self.figures, 10_000)
+            text.append(f"{min(1.0, self.done / self.total):.0%}  ")
+        text = _with_figures(text.append(self.count()), self.figures, 10_000)
         left = self.left()
         return text.append(f"  {duration(left)} left") if left is not None else text
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cutaway.cli.help import with_example
+from cutaway.cli.offer import offer
 from cutaway.cli.options import Host, Open, Port, Token
 
 HELP = with_example(
@@ -36,4 +37,6 @@ def serve(
     """Serve models until interrupted."""
     from cutaway.serve import serve as serve_models
 
+    for model in models or []:
+        offer(model)
     serve_models(models or ["runs/demo"], host=host, port=port, token=token, open_browser=open_browser)
