@@ -64,14 +64,12 @@ def generate(
 
 
 def _continuation(lm: LanguageModel, prompt: str, sampling: Sampling, max_tokens: int) -> Iterator[Step]:
-    from cutaway.infer import Session, stream
+    from cutaway.infer import stream
 
-    session = Session(lm.model)
-    session.read([lm.tokenizer.end_of_text, *lm.tokenizer.encode(prompt)])
     return stream(
         lm.model,
         lm.tokenizer,
-        session,
+        lm.session(prompt),
         max_tokens=max_tokens,
         sampling=sampling,
         stop_ids=lm.tokenizer.stop_ids,

@@ -53,9 +53,19 @@ class TextStream:
 class Session:
     """One sequence that grows: what has been read is kept and never computed again."""
 
-    def __init__(self, model: Transformer) -> None:
+    def __init__(self, model: Transformer, source: Sequence[int] = ()) -> None:
+        """A sequence of `model`; an encoder–decoder's answers `source`. Raises `BadInput` if the model cannot write."""
+        config = model.config
+        if config.kind == "encoder":
+            raise BadInput("this model is an encoder: it turns text into vectors and writes none; name a decoder")
+        if len(source) > config.context and config.positions == "learned":
+            raise BadInput(f"{len(source)} tokens do not fit into the model's context of {config.context}")
         self.model = model
-        self.cache = KVCache(model.config, 1, model.config.context)
+        self.memory = None
+        if config.kind == "encoder-decoder":
+            with torch.inference_mode():
+                self.memory = model.encode(torch.tensor([list(source)]))
+        self.cache = KVCache(config, 1, config.context, dtype=model.embed.weight.dtype)
         self.ids: list[int] = []
         self.logits = torch.empty(0)
 
@@ -71,7 +81,7 @@ class Session:
             raise BadInput(
                 f"{len(self.ids) + len(ids)} tokens do not fit into the model's context of {self.model.config.context}"
             )
-        hidden = self.model.hidden(torch.tensor([list(ids)]), cache=self.cache)
+        hidden = self.model.hidden(torch.tensor([list(ids)]), memory=self.memory, cache=self.cache)
         self.logits = self.model.logits(hidden[:, -1])
         self.ids += ids
 

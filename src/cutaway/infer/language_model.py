@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cutaway.infer.generate import Session, TextStream, stream
 from cutaway.infer.sampling import Sampling
 from cutaway.model import ModelConfig, Transformer, load_model
+from cutaway.model.catalogue import find
+from cutaway.model.hub import PREFIX as HUB
+from cutaway.model.hub import hub
 from cutaway.runs import BadInput
-from cutaway.tokens import Tokenizer
+from cutaway.tokens import ForeignTokenizer, Tokenizer
 
 MODEL_STAGES = ("pretrain", "sft", "rl")
 """Stages of a run that leave a model, in order."""
@@ -33,6 +41,22 @@ class LanguageModel:
         """The Jinja template that makes one text of a conversation."""
         return self.tokenizer.chat_template
 
+    def session(self, prompt: str) -> Session:
+        """A sequence that has read `prompt`, ready to be written on.
+
+        For a decoder the prompt begins a document; an encoder–decoder's encoder reads it, and the answer begins. Raises
+        `BadInput` if the prompt does not fit into the context, or the model does not write.
+        """
+        ids = self.tokenizer.document(prompt)
+        if self.config.kind != "encoder-decoder":
+            session = Session(self.model)
+            session.read(ids)
+            return session
+        session = Session(self.model, ids)
+        start = self.tokenizer.token_ids.get("decoder_start_token_id", self.tokenizer.end_of_text)
+        session.read([start] if isinstance(start, int) else start)
+        return session
+
     def generate(
         self,
         prompt: str,
@@ -43,17 +67,12 @@ class LanguageModel:
         top_k: int = 0,
         seed: int | None = None,
     ) -> str:
-        """The text that the model writes on from `prompt`, without the prompt.
-
-        The prompt begins a document. Raises `BadInput` if it does not fit into the context.
-        """
+        """The text that the model writes on from `prompt`, without the prompt. Raises as `session` does."""
         sampling = Sampling(temperature, top_p, top_k, seed)
-        session = Session(self.model)
-        session.read([self.tokenizer.end_of_text, *self.tokenizer.encode(prompt)])
         steps = stream(
             self.model,
             self.tokenizer,
-            session,
+            self.session(prompt),
             max_tokens=max_tokens,
             sampling=sampling,
             stop_ids=self.tokenizer.stop_ids,
@@ -62,27 +81,67 @@ class LanguageModel:
         text = TextStream(self.tokenizer)
         return "".join(text.add(step.token) for step in steps) + text.finish()
 
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> Float[Tensor, "text d_model"]:
+        """Each text as one vector of length one: the mean of its tokens' last hidden states.
+
+        A text is cut where the context ends (for sentence encoders where their own limit is).
+        """
+        read = [_cut(self.tokenizer.document(text), self.config.context) for text in texts]
+        order = sorted(range(len(texts)), key=lambda i: len(read[i]))
+        vectors = torch.empty(len(texts), self.config.d_model)
+        for at in range(0, len(order), batch_size):
+            rows = order[at : at + batch_size]
+            longest = max(len(read[i]) for i in rows)
+            tokens = torch.tensor([read[i] + [0] * (longest - len(read[i])) for i in rows])
+            present = torch.arange(longest) < torch.tensor([len(read[i]) for i in rows])[:, None]
+            vectors[rows] = self.model.pooled(self.model.hidden(tokens, present=present), present)
+        return vectors
+
+
+def _cut(ids: list[int], most: int) -> list[int]:
+    """The first tokens, with the one that ends a text still at the end."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+
 
 def load(reference: str | Path) -> LanguageModel:
     """Open a model: a run (its last finished stage), `RUN:STAGE`, or a Hugging Face directory.
 
-    Raises `BadInput` if there is no such model, or its files are damaged.
+    Also a `.gguf` file, a llama2.c `.bin` file, a name of `cutaway models`, or `hub:OWNER/NAME`. Raises `BadInput` if
+    there is no such model, or its files are damaged.
     """
-    directory = find_model(str(reference))
-    return LanguageModel(str(reference), load_model(directory), Tokenizer.load(directory))
+    path = find_model(str(reference))
+    if path.suffix == ".gguf":
+        from cutaway.model.gguf import load_gguf
+        from cutaway.tokens.gguf_vocabulary import read_gguf_vocabulary
+
+        return LanguageModel(str(reference), load_gguf(path), ForeignTokenizer.of(read_gguf_vocabulary(path)))
+    if path.suffix == ".bin":
+        from cutaway.model.llama2c import load_llama2c
+        from cutaway.tokens.llama2c_vocabulary import find_llama2c_vocabulary
+
+        model = load_llama2c(path)
+        vocabulary = find_llama2c_vocabulary(path, model.config.vocab_size)
+        return LanguageModel(str(reference), model, ForeignTokenizer.of(vocabulary))
+    return LanguageModel(str(reference), load_model(path), Tokenizer.load(path))
 
 
 def find_model(reference: str) -> Path:
-    """The model directory that a reference means."""
+    """The model directory or file that a reference means."""
     path = Path(reference)
-    if (path / "config.json").exists():
+    if (path / "config.json").exists() or (path.suffix in (".gguf", ".bin") and path.is_file()):
         return path
+    if not path.exists() and (known := find(reference)):
+        return known
+    if not path.exists() and reference.startswith(HUB):
+        return hub(reference)
     run, stage = run_and_stage(reference)
     if stage:
         return model_of_stage(Path(run), stage)
     if not path.exists():
         raise BadInput(
-            f"there is no model at {reference}; name a run, a stage of one (runs/demo:sft) or a model directory"
+            f"there is no model at {reference}; name a run, a stage of one (runs/demo:sft), a model directory, a .gguf "
+            "file, or a model of `cutaway models`"
         )
     finished = stages_with_models(path)
     if not finished:

@@ -29,7 +29,8 @@ def rotation(
     if scaling:
         frequencies, size = scaled(frequencies, theta, scaling, furthest)
     angles = positions[..., None].float() * frequencies
-    return angles.cos() * size, angles.sin() * size
+    cos, sin = angles.cos(), angles.sin()
+    return (cos, sin) if size == 1 else (cos * size, sin * size)
 
 
 def rotate(x: Float[Tensor, "batch head position d_head"], by: Rotation) -> Tensor:
@@ -39,9 +40,9 @@ def rotate(x: Float[Tensor, "batch head position d_head"], by: Rotation) -> Tens
     """
     cos, sin = (part if part.dim() == 2 else part[:, None] for part in by)
     half = cos.shape[-1]
-    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    turned = [first * cos - second * sin, second * cos + first * sin]
-    return torch.cat([*turned, rest] if rest.shape[-1] else turned, dim=-1).to(x.dtype)
+    # Splitting, not slicing: its gradient is put together in one piece.
+    first, second, *rest = x.split([half, half, left] if (left := x.shape[-1] - 2 * half) else [half, half], dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin, *rest], dim=-1).to(x.dtype)
 
 
 def scaled(frequencies: Tensor, theta: float, scaling: RopeScaling, furthest: int) -> tuple[Tensor, float]:

@@ -90,7 +90,7 @@ def chat_prompt(lm: LanguageModel, messages: list[dict[str, Any]]) -> list[int]:
 
 def text_prompt(lm: LanguageModel, text: str) -> list[int]:
     """The token ids of a text, as the beginning of a document: that is how the model met documents in training."""
-    return [lm.tokenizer.end_of_text, *lm.tokenizer.encode(text)]
+    return lm.tokenizer.document(text)
 
 
 def room(lm: LanguageModel, length: int, max_tokens: int | None, param: str) -> int:
