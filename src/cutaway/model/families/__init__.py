@@ -5,7 +5,23 @@ To add one: a file with a `Family`, and its line here.
 
 from __future__ import annotations
 
-from cutaway.model.families import bart, bert, bloom, gemma, gpt2, gpt_neox, llama, marian, modernbert, olmo2, phi3, t5
+from cutaway.model.families import (
+    bart,
+    bert,
+    bloom,
+    gemma,
+    gpt2,
+    gpt_neox,
+    llama,
+    marian,
+    mistral,
+    modernbert,
+    olmo2,
+    phi3,
+    qwen,
+    smollm3,
+    t5,
+)
 from cutaway.model.families.family import Family, Unsupported
 
 ALL: tuple[Family, ...] = (
@@ -13,12 +29,12 @@ ALL: tuple[Family, ...] = (
     gpt_neox.GPT_NEOX,
     bloom.BLOOM,
     llama.LLAMA,
-    llama.MISTRAL,
-    llama.MIXTRAL,
-    llama.QWEN2,
-    llama.QWEN3,
-    llama.QWEN3_MOE,
-    llama.SMOLLM3,
+    mistral.MISTRAL,
+    mistral.MIXTRAL,
+    qwen.QWEN2,
+    qwen.QWEN3,
+    qwen.QWEN3_MOE,
+    smollm3.SMOLLM3,
     phi3.PHI3,
     gemma.GEMMA2,
     gemma.GEMMA3,

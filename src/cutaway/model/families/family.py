@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cutaway.model.config import Activation, ModelConfig, RopeScaling
+from cutaway.model.config import Activation, Experts, ModelConfig, RopeScaling, Sparsity
 from cutaway.model.weights import Names
 
 Json = Mapping[str, Any]
@@ -151,3 +151,27 @@ def their_scaling(scaling: RopeScaling) -> dict[str, Any]:
         case "linear":
             pass
     return keys
+
+
+def windows(config: Json, window: int | None) -> dict[str, Any]:
+    """Our fields for the layers that `layer_types` says to have a window."""
+    kinds = config.get("layer_types")
+    if window is None or not kinds:
+        return {}
+    return {
+        "sparsity": Sparsity("window", window),
+        "local_layers": tuple(i for i, kind in enumerate(kinds) if kind == "sliding_attention"),
+    }
+
+
+def layer_types(config: ModelConfig) -> list[str]:
+    """`layer_types` of config.json."""
+    local = set(config.local_layers)
+    return ["sliding_attention" if i in local else "full_attention" for i in range(config.n_layers)]
+
+
+def experts_of(config: ModelConfig) -> Experts:
+    """The mixture of experts that a family has. Raises `Unsupported` for a model of it without one."""
+    if config.experts is None:
+        raise Unsupported(f"a {config.family} without experts")
+    return config.experts

@@ -7,7 +7,16 @@ from typing import Any
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.families import llama
-from cutaway.model.families.family import Family, Json, activation, must_be, rope_scaling, their_scaling
+from cutaway.model.families.family import (
+    Family,
+    Json,
+    activation,
+    layer_types,
+    must_be,
+    rope_scaling,
+    their_scaling,
+    windows,
+)
 from cutaway.model.weights import Names
 
 
@@ -25,7 +34,7 @@ def read(config: Json, kinds: list[str], **fields: Any) -> ModelConfig:
         "tied_embeddings": config.get("tie_word_embeddings", True),
         "qkv_bias": config.get("attention_bias", False),
         "output_bias": config.get("attention_bias", False),
-        **llama.windows({"layer_types": kinds}, config.get("sliding_window")),
+        **windows({"layer_types": kinds}, config.get("sliding_window")),
     }
     return llama.read(config, **(common | fields))
 
@@ -41,7 +50,7 @@ def write(config: ModelConfig) -> dict[str, Any]:
         "final_logit_softcapping": config.final_softcap,
         "attention_bias": config.qkv_bias,
         "sliding_window": config.sparsity.width if config.sparsity else None,
-        "layer_types": llama.layer_types(config),
+        "layer_types": layer_types(config),
     }
 
 

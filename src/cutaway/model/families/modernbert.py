@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cutaway.model.config import ModelConfig
-from cutaway.model.families import llama
-from cutaway.model.families.family import Family, Json, activation, must_be, their_activation
+from cutaway.model.families.family import Family, Json, activation, layer_types, must_be, their_activation, windows
 from cutaway.model.weights import Names
 
 
@@ -48,7 +47,7 @@ def read(config: Json) -> ModelConfig:
         head_bias=config.get("classifier_bias", False),
         unembed_bias=config.get("decoder_bias", True),
         # `local_attention` counts both sides; a key half of it away is still read.
-        **llama.windows({"layer_types": kinds}, config.get("local_attention", 128) // 2 + 1),
+        **windows({"layer_types": kinds}, config.get("local_attention", 128) // 2 + 1),
     )
 
 
@@ -72,7 +71,7 @@ def write(config: ModelConfig) -> dict[str, Any]:
         "classifier_bias": config.head_bias,
         "decoder_bias": config.unembed_bias,
         "local_attention": 2 * (config.sparsity.width - 1) if config.sparsity else 128,
-        "layer_types": llama.layer_types(config),
+        "layer_types": layer_types(config),
     }
 
 
