@@ -55,7 +55,8 @@ def read_header(path: Path) -> dict[str, Entry]:
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if length > min(LONGEST_HEADER, size - 8) or length < 2:
-            what = "a pickle, which can run code when opened" if start[:2] in (b"\x80\x02", b"PK") else "no safetensors"
+            pickled = start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+            what = "a pickle, which can run code when opened" if pickled else "no safetensors"
             raise BadInput(f"{path} is {what}, or is cut short; get the model again, as safetensors")
         text = file.read(length)
     try:
