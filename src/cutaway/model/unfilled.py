@@ -1,0 +1,40 @@
+"""A model whose weights are yet to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from cutaway.model.config import ModelConfig
+from cutaway.model.transformer import Transformer
+
+DRAWING = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, torch.Tensor.normal_, torch.Tensor.uniform_)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are where they would be drawn at random.
+
+    Without memory there is nothing to draw into; and asked all the same, torch loads 75 MB of itself to say so.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        if func in DRAWING:
+            return given.get("tensor", args[0] if args else None)
+        return func(*args, **given)
+
+
+def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
+    """A model of this shape whose weights take no memory until `to_empty` gives them some."""
+    with torch.device("meta"), _Undrawn():
+        return Transformer(config).to(dtype)
