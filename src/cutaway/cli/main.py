@@ -14,7 +14,21 @@ from rich.console import Console
 from rich.text import Text
 
 from cutaway import __version__
-from cutaway.cli import chat, corpus, demo, evaluate, generate, grpo, models, pretrain, run, serve, sft, tokenizer
+from cutaway.cli import (
+    anatomy,
+    chat,
+    corpus,
+    demo,
+    evaluate,
+    generate,
+    grpo,
+    models,
+    pretrain,
+    run,
+    serve,
+    sft,
+    tokenizer,
+)
 from cutaway.cli.help import with_example
 from cutaway.runs import CutawayError
 
@@ -33,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate):
+for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate, anatomy):
     verb.add_to(app)
 app.add_typer(models.app)
 app.add_typer(corpus.app)

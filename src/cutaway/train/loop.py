@@ -11,6 +11,8 @@ import torch
 from pydantic import Field
 
 from cutaway.model import ModelConfig, Transformer
+from cutaway.model.anatomy import anatomy_of
+from cutaway.model.flops import flops_of
 from cutaway.runs import CutawayError, MetricsLog, Progress, Settings
 from cutaway.train.checkpoint import Position, load_checkpoint, save_checkpoint
 from cutaway.train.machine import can_compile, compute_dtype, matmul_flops
@@ -125,13 +127,9 @@ def train(
 
 
 def flops_per_token(config: ModelConfig, length: int, *, learned: float = 1.0) -> float:
-    """Operations of a training step for one token: 6 a weight that multiplies, and causal attention's products.
+    """Operations of a training step for one token of a row of `length`: forward, and twice that backward.
 
-    Kaplan et al. (2020), section 2.1, with the embedding, a look-up, not counted, and the unembedding only for the
-    share of tokens that is `learned`; attention over half the row on average, forward once and backward twice.
+    As `cutaway.model.flops` counts them, but the unembedding only for the share of tokens that is `learned`.
     """
-    block = (
-        config.d_model * config.d_head * 2 * (config.n_heads + config.n_kv_heads) + 3 * config.d_model * config.d_mlp
-    )
-    attention = 2 * config.n_heads * config.d_head * length / 2
-    return 6 * (config.n_layers * (block + attention) + learned * config.vocab_size * config.d_model)
+    once = flops_of(anatomy_of(config), length)[-1]
+    return 3 * (once.forward - (1 - learned) * once.unembedding)
