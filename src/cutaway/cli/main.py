@@ -20,6 +20,7 @@ from cutaway.cli import (
     corpus,
     demo,
     evaluate,
+    export,
     generate,
     grpo,
     models,
@@ -47,7 +48,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate, anatomy):
+for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate, export, anatomy):
     verb.add_to(app)
 app.add_typer(models.app)
 app.add_typer(corpus.app)

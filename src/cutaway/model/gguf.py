@@ -94,6 +94,8 @@ def save_gguf(
         BadInput: naming what of the model a GGUF file cannot say, or the tensor with a number that `kind` cannot hold.
     """
     config = model.config
+    if config.family not in ARCHITECTURES:
+        raise BadInput(f"a {config.family} cannot be written as GGUF ({', '.join(ARCHITECTURES)} can); write --to hf")
     try:
         described, factors = write_config(config)
         architecture = ARCHITECTURES[config.family]
@@ -115,7 +117,7 @@ def save_gguf(
             said = replace(said, tied_embeddings=config.tied_embeddings)
         must_say(config, said)
     except Unsupported as error:
-        raise BadInput(f"a GGUF file cannot say {error}, as this model has it; write it with --to hf") from None
+        raise BadInput(f"a GGUF file cannot say {error}, as this model has it; write --to hf") from None
     gguf_file.write(path, metadata, tensors)
 
 

@@ -242,8 +242,6 @@ READERS: dict[str, Callable[[Facts], tuple[str, Settings]]] = {
 
 def write_config(config: ModelConfig) -> tuple[dict[str, Value], dict[str, list[float]]]:
     """Metadata of a shape, and the tensors that change its rotary frequencies. Raises `Unsupported`."""
-    if config.family not in ARCHITECTURES:
-        raise Unsupported(f"the family {config.family}")
     architecture = ARCHITECTURES[config.family]
     norm = "layer_norm_rms_epsilon" if config.norm == "rms" else "layer_norm_epsilon"
     values: dict[str, Value] = {

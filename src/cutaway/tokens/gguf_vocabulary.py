@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.foreign import Vocabulary
 from cutaway.tokens.gguf_header import Metadata, Value, read_header
-from cutaway.tokens.pieces import SPACE, merges_of, piece_backend, scores_of
+from cutaway.tokens.pieces import SPACE, begun_by, merges_of, piece_backend, scores_of
 from cutaway.tokens.pretokenizers import BEGINS, KINDS, PATTERNS, WHOLE_WORDS, pre_tokenizer
 
 KEY = "tokenizer.ggml."
@@ -71,6 +71,10 @@ def vocabulary_of(metadata: Metadata) -> Vocabulary:
         return found if type(found) is int and 0 <= found < len(tokens) else None
 
     bos, eos = id_of("bos", bos), id_of("eos", eos)
+    add_bos = bool(said.get("add_bos_token", adds)) and bos is not None
+    if add_bos and bos is not None:
+        # For directories; who encodes by this vocabulary itself adds the token.
+        backend.post_processor = begun_by(tokens[bos], bos)
     named = (i for name in END_NAMES if (i := backend.token_to_id(name)) is not None and i != eos)
     template = metadata.get("tokenizer.chat_template")
     return Vocabulary(
@@ -78,7 +82,7 @@ def vocabulary_of(metadata: Metadata) -> Vocabulary:
         bos=bos,
         eos=eos,
         eot=id_of("eot", next(named, None)),
-        add_bos=bool(said.get("add_bos_token", adds)) and bos is not None,
+        add_bos=add_bos,
         chat_template=template if isinstance(template, str) else None,
     )
 

@@ -9,7 +9,7 @@ from tokenizers import AddedToken
 
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.foreign import Vocabulary
-from cutaway.tokens.pieces import SPACE, piece_backend
+from cutaway.tokens.pieces import SPACE, begun_by, piece_backend
 
 TOKEN = struct.Struct("<fi")
 UNKNOWN, BOS, EOS, FIRST_PIECE = 0, 1, 2, 259
@@ -42,6 +42,7 @@ def read_llama2c_vocabulary(path: Path, vocab_size: int | None = None) -> Vocabu
     pieces = {tokens[i]: scores[i] for i in range(FIRST_PIECE, len(tokens))}
     backend = piece_backend(vocabulary, pieces, unknown=tokens[UNKNOWN], space_prefix=True)
     backend.add_special_tokens([AddedToken(tokens[i], normalized=False) for i in (UNKNOWN, BOS, EOS)])
+    backend.post_processor = begun_by(tokens[BOS], BOS)
     return Vocabulary(backend, bos=BOS, eos=EOS, eot=None, add_bos=True, chat_template=None)
 
 

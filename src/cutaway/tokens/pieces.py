@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, processors
 
 SPACE = "▁"
 
@@ -55,3 +55,10 @@ def scores_of(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) 
     for left, right in merges:
         ranks.setdefault(left + right, -1.0 - len(ranks))
     return {piece: ranks.get(piece, -1.0 - len(ranks)) for piece in vocabulary}
+
+
+def begun_by(token: str, id_: int) -> processors.PostProcessor:
+    """What puts a token before every text that is encoded with special tokens."""
+    return processors.TemplateProcessing(
+        single=[token, "$A"], pair=[token, "$A", token, "$B"], special_tokens=[(token, id_)]
+    )
