@@ -3,7 +3,21 @@
 from cutaway.model.cache import KVCache
 from cutaway.model.config import ModelConfig
 from cutaway.model.huggingface import load_model, read_config, save_model
+from cutaway.model.tap_names import TapNames, attach, tap_names
 from cutaway.model.taps import Tap, Taps
 from cutaway.model.transformer import Memory, Transformer
 
-__all__ = ["KVCache", "Memory", "ModelConfig", "Tap", "Taps", "Transformer", "load_model", "read_config", "save_model"]
+__all__ = [
+    "KVCache",
+    "Memory",
+    "ModelConfig",
+    "Tap",
+    "TapNames",
+    "Taps",
+    "Transformer",
+    "attach",
+    "load_model",
+    "read_config",
+    "save_model",
+    "tap_names",
+]

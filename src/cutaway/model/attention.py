@@ -13,6 +13,9 @@ from cutaway.model.positions import Rotation, rotate
 from cutaway.model.reach import Reach
 from cutaway.model.taps import Tap
 
+Inputs = tuple[Tensor, Tensor, Tensor]
+"""What each head's query, key and value are made of, `[batch, position, head, d_model]` each."""
+
 
 class Attention(nn.Module):
     """Queries from `x`; keys and values from `x` too, or from another sequence, which makes it cross-attention.
@@ -41,44 +44,59 @@ class Attention(nn.Module):
         cache: LayerCache | None,
         tap: Tap,
         source: Tensor | None = None,
+        each: Inputs | None = None,
     ) -> Tensor:
         """What each position of `x` gathers, `[batch, position, d_model]`.
 
         `source` `[batch, key, d_model]` is what cross-attention reads; None once the cache holds its keys and values.
+        With `each`, heads read inputs of their own instead of `x`.
         """
-        q = self.heads(self.q(x), "q", rotation, tap)
+        x = tap("hook_in", x)
+        if rotation is not None:
+            rotation = told(rotation, tap)
+        q_own, k_own, v_own = each or (None, None, None)
+        q = self.heads(x, q_own, "q", rotation, tap)
         crosses = source is not None or (cache is not None and cache.fixed)
         if cache is not None and cache.fixed and source is None:
             k, v = cache.read()
         else:
             read = x if source is None else source
-            k = self.heads(self.k(read), "k", None if crosses else rotation, tap)
-            v = self.heads(self.v(read), "v", None, tap)
+            k = self.heads(read, k_own, "k", None if crosses else rotation, tap)
+            v = self.heads(read, v_own, "v", None, tap)
             if cache is not None:
                 k, v = cache.append(k, v)
         z = self.gather(q, k, v, reach, tap)
         z = tap("hook_z", z.transpose(1, 2))
         if tap.wants("hook_result"):
             # [batch, position, head, d_model]: what each head alone writes.
-            each = self.o.weight.view(-1, self.config.n_heads, self.config.d_head)
-            result = tap("hook_result", torch.einsum("bphd,mhd->bphm", z, each)).sum(2)
-            return result + self.o.bias if self.config.output_bias else result
-        return self.o(z.flatten(2))
+            writers = self.o.weight.view(-1, self.config.n_heads, self.config.d_head)
+            result = tap("hook_result", torch.einsum("bphd,mhd->bphm", z, writers)).sum(2)
+            return tap("hook_out", result + self.o.bias if self.config.output_bias else result)
+        return tap("hook_out", self.o(z.flatten(2)))
 
-    def heads(self, x: Tensor, kind: str, rotation: Rotation | None, tap: Tap) -> Tensor:
-        """Queries, keys or values `[batch, head, position, d_head]` of what a matrix made, normalised and rotated."""
+    def heads(self, x: Tensor, own: Tensor | None, kind: str, rotation: Rotation | None, tap: Tap) -> Tensor:
+        """Queries, keys or values `[batch, head, position, d_head]`, normalised and rotated."""
         norm: Norm | None = getattr(self, f"{kind}_norm", None)
+        x = tap(f"hook_{kind}", self.project(getattr(self, kind), tap(f"{kind}.hook_in", x), own))
         if norm and self.config.qk_norm == "all":
-            x, norm = norm(x), None
-        x = tap(f"hook_{kind}", x.unflatten(-1, (-1, self.config.d_head))).transpose(1, 2)
+            x, norm = norm(x.flatten(2), tap.under(f"{kind}_norm.")).view_as(x), None
+        x = x.transpose(1, 2)
         if norm:
-            x = norm(x)
+            x = norm(x, tap.under(f"{kind}_norm."))
         if rotation is None:
             return x
         x = rotate(x, rotation)
         if tap.wants(f"hook_rot_{kind}"):
             x = tap(f"hook_rot_{kind}", x.transpose(1, 2)).transpose(1, 2)
         return x
+
+    def project(self, matrix: nn.Linear, x: Tensor, own: Tensor | None) -> Tensor:
+        """A matrix's product with `x`, or with each head's `own` input, `[batch, position, head, d_head]`."""
+        d_head = self.config.d_head
+        if own is None:
+            return matrix(x).unflatten(-1, (-1, d_head))
+        out = torch.einsum("bphm,hdm->bphd", own, matrix.weight.unflatten(0, (-1, d_head)))
+        return out + matrix.bias.unflatten(0, (-1, d_head)) if self.config.qkv_bias else out
 
     def gather(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach, tap: Tap) -> Tensor:
         """softmax(q kᵀ · scale) v (Vaswani et al. 2017, eq. 1), `[batch, head, position, d_head]`.
@@ -100,3 +118,12 @@ class Attention(nn.Module):
             scores = scores.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else scores + mask
         pattern = tap("hook_attn_scores", scores).float().softmax(-1).to(v.dtype)
         return tap("hook_pattern", pattern) @ v
+
+
+def told(rotation: Rotation, tap: Tap) -> Rotation:
+    """The rotation, shown if anybody asks as `[batch, position, d_rotary]`, each angle once for both of its pair."""
+    if not (tap.wants("hook_cos") or tap.wants("hook_sin")):
+        return rotation
+    cos, sin = (torch.cat([part, part], -1).view(-1, part.shape[-2], 2 * part.shape[-1]) for part in rotation)
+    half = rotation[0].shape[-1]
+    return tap("hook_cos", cos)[..., :half], tap("hook_sin", sin)[..., :half]

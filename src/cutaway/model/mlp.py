@@ -33,10 +33,13 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, tap: Tap) -> Tensor:
         """What each position makes of itself, `[batch, position, d_model]`."""
+        x = tap("hook_in", x)
         if self.gate is None:
-            return self.down(tap("hook_post", self.act(tap("hook_pre", self.up(x)))))
-        pre = tap("hook_pre", self.gate(x))
-        return self.down(tap("hook_post", self.act(pre) * tap("hook_pre_linear", self.up(x))))
+            post = self.act(tap("hook_pre", self.up(tap("in.hook_in", x))))
+        else:
+            pre = tap("hook_pre", self.gate(tap("gate.hook_in", x)))
+            post = self.act(pre) * tap("hook_pre_linear", self.up(tap("in.hook_in", x)))
+        return tap("hook_out", self.down(tap("hook_post", post)))
 
 
 class MixtureOfExperts(nn.Module):
@@ -53,17 +56,19 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor, tap: Tap) -> Tensor:
         """The chosen experts' outputs, weighted by the router, `[batch, position, d_model]`."""
+        x = tap("hook_in", x)
         flat = x.flatten(0, -2)
-        weights = F.softmax(self.router(flat).float(), dim=-1)
-        weights = tap("hook_expert_weights", weights)
+        scores = tap("gate.hook_out", self.router(tap("gate.hook_in", flat)))
+        weights = tap("hook_expert_weights", F.softmax(scores.float(), dim=-1))
         best, chosen = weights.topk(self.experts.per_token, dim=-1)
         chosen = tap("hook_expert_indices", chosen)
         if self.experts.normalize:
             best = best / best.sum(-1, keepdim=True)
         result = torch.zeros_like(flat)
-        for i in range(self.experts.n):
+        # On the meta device no token has chosen anything.
+        for i in range(0 if x.is_meta else self.experts.n):
             token, place = (chosen == i).nonzero(as_tuple=True)
             mine = flat[token]
             out = F.linear(self.act(F.linear(mine, self.gate[i])) * F.linear(mine, self.up[i]), self.down[i])
             result = result.index_add(0, token, out * best[token, place, None].to(out.dtype))
-        return result.view_as(x)
+        return tap("hook_out", result.view_as(x))

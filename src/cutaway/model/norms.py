@@ -26,6 +26,7 @@ class Norm(nn.Module):
 
     def forward(self, x: Float[Tensor, "... width"], tap: Tap = UNTOUCHED) -> Float[Tensor, "... width"]:
         """`x` at unit root mean square along its last axis, times the gain."""
+        x = tap("hook_in", x)
         wide = x.float()
         if self.centred:
             wide = wide - wide.mean(-1, keepdim=True)
@@ -35,5 +36,5 @@ class Norm(nn.Module):
         else:
             wide = wide * torch.rsqrt(power)
         gain = self.weight + self.offset if self.offset else self.weight
-        scaled = gain * wide.to(x.dtype)
-        return tap("hook_normalized", scaled if self.bias is None else scaled + self.bias)
+        scaled = gain * tap("hook_normalized", wide.to(x.dtype))
+        return tap("hook_out", scaled if self.bias is None else scaled + self.bias)

@@ -1,7 +1,7 @@
 """Taps: reading and changing any tensor inside a model by its name, at no cost while nobody does.
 
 A model calls `tap(name, tensor)` at every place that has a name, and goes on with the tensor that comes back. The names
-are TransformerLens's.
+are TransformerLens's; `cutaway.model.tap_names` lists a model's.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 Change = Callable[[Tensor], Tensor | None]
@@ -36,24 +37,24 @@ UNTOUCHED = Tap()
 
 @dataclass
 class Taps(Tap):
-    """Changes by name, on the way forward and on the way back.
+    """Changes by name, on the way forward and on the way back; `cutaway.model.attach` also takes other names' aliases.
 
     A gradient's change is called with the gradient of the loss by that tensor when `backward()` reaches it.
     """
 
     forward: Mapping[str, Iterable[Change]] = field(default_factory=dict[str, Iterable[Change]])
     backward: Mapping[str, Iterable[Change]] = field(default_factory=dict[str, Iterable[Change]])
-    seen: set[str] = field(default_factory=set[str])
-    """The names that were met, so that a misspelt one can be told."""
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
         """Let the changes of `name` have the tensor, one after the other."""
-        self.seen.add(name)
         for change in self.forward.get(name, ()):
             changed = change(tensor)
             if changed is not None:
                 tensor = changed
-        if name in self.backward and tensor.requires_grad:
+        if name in self.backward and tensor.is_floating_point() and torch.is_grad_enabled():
+            # A tensor of its own, for two names may stand for one. Where no weight before it is trained, the gradient's
+            # way ends here.
+            tensor = tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
             for change in self.backward[name]:
                 tensor.register_hook(change)
         return tensor
@@ -64,19 +65,24 @@ class Taps(Tap):
 
     def under(self, prefix: str) -> Tap:
         """These, for the names below `prefix`."""
-        return _Under(self, prefix)
+        return Under(self, prefix)
 
 
 @dataclass(frozen=True)
-class _Under(Tap):
-    taps: Tap
+class Under(Tap):
+    """A tap for the names that begin with `prefix`, given without it."""
+
+    tap: Tap
     prefix: str
 
     def __call__(self, name: str, tensor: Tensor) -> Tensor:
-        return self.taps(self.prefix + name, tensor)
+        """The tensor to go on with."""
+        return self.tap(self.prefix + name, tensor)
 
     def wants(self, name: str) -> bool:
-        return self.taps.wants(self.prefix + name)
+        """Whether anybody asks for the name with the prefix before it."""
+        return self.tap.wants(self.prefix + name)
 
     def under(self, prefix: str) -> Tap:
-        return _Under(self.taps, self.prefix + prefix)
+        """The same with a longer prefix."""
+        return Under(self.tap, self.prefix + prefix)

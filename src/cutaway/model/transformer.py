@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cutaway.model.attention import Attention
+from cutaway.model.attention import Attention, Inputs, told
 from cutaway.model.cache import KVCache
 from cutaway.model.config import ModelConfig
 from cutaway.model.mlp import ACTIVATIONS, MLP, MixtureOfExperts
@@ -73,8 +73,12 @@ class Stack(nn.Module):
             positions = columns if present is None else (present.cumsum(-1) - 1).clamp(min=0)
         residual = self.embedded(tokens, positions, token_types, tap)
         furthest = cache.capacity if cache else len(columns)
-        far = self.sight(columns, keys, positions, present, furthest, local=False)
-        near = self.sight(columns, keys, positions, present, furthest, local=True) if self.config.local_layers else far
+        turn = near_turn = self.turn(positions, furthest, tap.under("rotary_emb."), local=False)
+        if self.config.local_rope_theta is not None:
+            near_turn = self.turn(positions, furthest, tap.under("rotary_emb_local."), local=True)
+        far = near = Sight(self.reach(columns, keys, present, local=False), turn)
+        if self.config.local_layers:
+            near = Sight(self.reach(columns, keys, present, local=True), near_turn)
         for i, block in enumerate(self.blocks):
             sight = near if i in self.config.local_layers else far
             residual = block(residual, sight, memory, cache, tap.under(f"blocks.{i}."))
@@ -85,23 +89,33 @@ class Stack(nn.Module):
     def embedded(self, tokens: Tensor, positions: Tensor, token_types: Tensor | None, tap: Tap) -> Tensor:
         """The residual stream before the first block, `[batch, position, d_model]`."""
         config = self.config
-        residual = self.embed(tokens)
+        residual = self.embed(tap("embed.hook_in", tokens))
         if config.embedding_scale != 1:
             residual = residual * config.embedding_scale
         residual = tap("hook_embed", residual)
-        if config.positions == "learned":
-            residual = residual + tap("hook_pos_embed", self.pos_embed(positions + config.position_offset))
-        elif config.positions == "sinusoidal":
-            residual = residual + tap("hook_pos_embed", sinusoidal(positions, config.d_model).to(residual.dtype))
+        if config.positions in ("learned", "sinusoidal"):
+            places = self.placed(positions, tap).to(residual.dtype)
+            residual = residual + tap("hook_pos_embed", places.expand_as(residual))
         if config.n_token_types:
             types = torch.zeros_like(tokens) if token_types is None else token_types
             residual = residual + tap("hook_token_type_embed", self.type_embed(types))
         return self.ln_embed(residual, tap.under("ln_embed.")) if config.embedding_norm else residual
 
-    def sight(
-        self, columns: Tensor, keys: Tensor, positions: Tensor, present: Tensor | None, furthest: int, *, local: bool
-    ) -> Sight:
-        """What positions mean to layers with local attention, or to the others."""
+    def placed(self, positions: Tensor, tap: Tap) -> Tensor:
+        """What the embeddings of positions add, `[position, d_model]`, or one a sequence of the batch."""
+        if self.config.positions == "sinusoidal":
+            return sinusoidal(positions, self.config.d_model)
+        positions = tap("pos_embed.hook_in", positions if positions.dim() > 1 else positions[None])
+        return self.pos_embed(positions + self.config.position_offset)
+
+    def turn(self, positions: Tensor, furthest: int, tap: Tap, *, local: bool) -> Rotation | None:
+        """How queries and keys are turned in layers with local attention, or in the others."""
+        if self.config.positions != "rotary":
+            return None
+        return told(rotation(positions, self.config, furthest, local=local), tap)
+
+    def reach(self, columns: Tensor, keys: Tensor, present: Tensor | None, *, local: bool) -> Reach:
+        """What queries may read in layers with local attention, or in the others."""
         config = self.config
         both_ways = config.kind == "encoder"
         bias = None
@@ -116,10 +130,10 @@ class Stack(nn.Module):
             )
             bias = self.relative(buckets).permute(2, 0, 1)
         sparsity = config.sparsity if local else None
-        return Sight(
-            reach(columns, keys, both_ways=both_ways, sparsity=sparsity, present=present, bias=bias),
-            rotation(positions, config, furthest, local=local) if config.positions == "rotary" else None,
-        )
+        return reach(columns, keys, both_ways=both_ways, sparsity=sparsity, present=present, bias=bias)
+
+
+HEADS_INPUTS = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input")
 
 
 @dataclass(frozen=True)
@@ -152,22 +166,40 @@ class Block(nn.Module):
         start = residual = tap("hook_resid_pre", residual)
         own = cache.layers[self.layer] if cache else None
         x = self.before(self.ln1, residual, tap.under("ln1."))
-        out = self.attn(x, sight.reach, turn, own, tap.under("attn."))
+        out = self.attn(x, sight.reach, turn, own, tap.under("attn."), each=self.inputs(start, tap))
         out = tap("hook_attn_out", self.after(self.ln1_post, out, tap.under("ln1_post.")))
         residual = self.added(self.ln1, residual + out, tap.under("ln1."))
         if memory:
+            # As TransformerLens has it: `mid` comes before what is read of the encoder, `mid2` after it.
+            residual = tap("hook_resid_mid", residual)
             kept = cache.cross[self.layer] if cache else None
             states = None if kept is not None and kept.filled else memory.states
             x = self.before(self.ln_cross, residual, tap.under("ln_cross."))
             out = tap(
                 "hook_cross_attn_out", self.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
             )
-            residual = self.added(self.ln_cross, residual + out, tap.under("ln_cross."))
-        residual = tap("hook_resid_mid", residual)
-        x = self.before(self.ln2, start if self.config.parallel else residual, tap.under("ln2."))
+            residual = tap("hook_resid_mid2", self.added(self.ln_cross, residual + out, tap.under("ln_cross.")))
+        elif not self.config.parallel:
+            residual = tap("hook_resid_mid", residual)
+        read = tap("hook_mlp_in", start if self.config.parallel else residual)
+        x = self.before(self.ln2, read, tap.under("ln2."))
         out = self.mlp(x, tap.under("mlp."))
         out = tap("hook_mlp_out", self.after(self.ln2_post, out, tap.under("ln2_post.")))
         return tap("hook_resid_post", self.added(self.ln2, residual + out, tap.under("ln2.")))
+
+    def inputs(self, residual: Tensor, tap: Tap) -> Inputs | None:
+        """The residual stream once for each head's query, key and value, normalised; None if nobody asks for these."""
+        if not any(tap.wants(name) for name in HEADS_INPUTS):
+            return None
+        # [batch, position, head, d_model]
+        copies = tap("hook_attn_in", residual[:, :, None].expand(-1, -1, self.config.n_heads, -1))
+        shared = copies[:, :, : self.config.n_kv_heads]
+        q, k, v = tap("hook_q_input", copies), tap("hook_k_input", shared), tap("hook_v_input", shared)
+        return (
+            self.before(self.ln1, q, UNTOUCHED),
+            self.before(self.ln1, k, UNTOUCHED),
+            self.before(self.ln1, v, UNTOUCHED),
+        )
 
     def before(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
         """A branch's input."""
@@ -266,7 +298,7 @@ class Transformer(Stack):
             hidden = self.ln_head(ACTIVATIONS[config.activation](self.head(hidden)), tap.under("ln_head."))
         if config.logit_scale != 1:
             hidden = hidden * config.logit_scale
-        logits = self.unembed(hidden)
+        logits = tap("unembed.hook_out", self.unembed(tap("unembed.hook_in", hidden)))
         if config.final_softcap:
             logits = config.final_softcap * torch.tanh(logits / config.final_softcap)
         return logits
