@@ -78,6 +78,20 @@ def test_an_encoder_decoder_answers_what_its_encoder_read(tmp_path: Path, name: 
     assert lm.generate(TEXTS[0], max_tokens=3)
 
 
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_a_trace_shows_what_is_asked_for(tmp_path: Path, name: str) -> None:
+    path, _ = directory(tmp_path, name)
+    lm = cutaway.load(str(path))
+    with lm.trace("w10 w11 w12", target="w5 w6") as trace:
+        length = 3
+        assert trace["blocks.1.attn.hook_pattern"].shape == (1, 6, length, length)
+        assert trace.logits.shape == (1, length, zoo.V)
+    silenced = lm.trace("w10 w11 w12", target="w5 w6", replace={"blocks.1.hook_attn_out": torch.zeros_like})
+    assert not torch.allclose(silenced.logits, trace.logits)
+    with pytest.raises(BadInput, match="blocks.1.attn.hook_pattern"):
+        trace["blocks.1.attn.hook_patern"]
+
+
 def test_a_decoder_without_a_chat_template_says_so(tmp_path: Path) -> None:
     path, _ = directory(tmp_path, "llama")
     lm = cutaway.load(str(path))

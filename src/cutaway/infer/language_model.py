@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from cutaway.infer.generate import Session, TextStream, stream
 from cutaway.infer.sampling import Sampling
+from cutaway.infer.trace import Trace
 from cutaway.model import ModelConfig, Transformer, load_model
 from cutaway.model.catalogue import find
 from cutaway.model.hub import PREFIX as HUB
 from cutaway.model.hub import hub
+from cutaway.model.taps import Change
 from cutaway.runs import BadInput
 from cutaway.tokens import ForeignTokenizer, Tokenizer
 
@@ -53,8 +55,7 @@ class LanguageModel:
             session.read(ids)
             return session
         session = Session(self.model, ids)
-        start = self.tokenizer.token_ids.get("decoder_start_token_id", self.tokenizer.end_of_text)
-        session.read([start] if isinstance(start, int) else start)
+        session.read(self.decoder_start)
         return session
 
     def generate(
@@ -80,6 +81,25 @@ class LanguageModel:
         )
         text = TextStream(self.tokenizer)
         return "".join(text.add(step.token) for step in steps) + text.finish()
+
+    def trace(self, prompt: str, *, target: str = "", replace: Mapping[str, Change] | None = None) -> Trace:
+        """What happens inside while the model reads `prompt` as the beginning of a document.
+
+            with lm.trace("The capital of France is") as trace:
+                trace["blocks.3.attn.hook_pattern"]  # [batch, head, query, key]
+
+        An encoder–decoder's decoder reads `target`. `replace` changes tensors by name; see `Trace`.
+        """
+        if self.config.kind != "encoder-decoder":
+            return Trace(self.model, self.tokenizer.document(prompt), replace=replace)
+        read = [*self.decoder_start, *self.tokenizer.encode(target)]
+        return Trace(self.model, self.tokenizer.document(prompt), target=read, replace=replace)
+
+    @property
+    def decoder_start(self) -> list[int]:
+        """What an encoder–decoder's answer begins with."""
+        start = self.tokenizer.token_ids.get("decoder_start_token_id", self.tokenizer.end_of_text)
+        return [start] if isinstance(start, int) else start
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> Float[Tensor, "text d_model"]:
