@@ -136,11 +136,12 @@ def _read(path: Path) -> tuple[Facts, dict[str, Entry]]:
         raise BadInput(f"{path} does not say {error.args[0]}; get the model again") from None
     # Before anything is as long as the number of layers that a header claims.
     last = deepest_block(shapes)
-    if n_layers != last + 1:
-        problem = (
-            f"has a tensor of block {last}" if n_layers <= last else f"lacks tensor blk.{last + 1}.ffn_down.weight"
-        )
-        raise BadInput(f"{path} {problem}, but says that it has {n_layers} blocks; the header lies")
+    if last >= n_layers:
+        odd = next(name for name in shapes if name.startswith(f"blk.{last}."))
+        raise BadInput(f"{path} has an unknown tensor {odd}, but says that it has {n_layers} blocks; the header lies")
+    if last + 1 < n_layers:
+        lost = f"blk.{last + 1}.ffn_down.weight"
+        raise BadInput(f"{path} lacks tensor {lost}, but says that it has {n_layers} blocks; the header lies")
     if "token_embd.weight" not in entries:
         raise BadInput(f"{path} lacks tensor token_embd.weight; get the model again")
     with open(path, "rb") as file:

@@ -70,12 +70,12 @@ def _must_lie_end_to_end(path: Path, header: Header, entries: Mapping[str, Entry
     if not entries:
         raise BadInput(f"{path} holds no tensors; get the model again")
     ordered = sorted(entries.items(), key=lambda item: item[1].begin)
-    for (_, before), (name, entry) in itertools.pairwise(ordered):
-        if entry.begin != before.end + -(before.end - ordered[0][1].begin) % header.alignment:
-            raise BadInput(f"{path}: tensor {name} does not begin where the one before it ends; the header lies")
     for name, entry in ordered:
         if entry.end > header.size:
             raise BadInput(f"{path} is cut short inside tensor {name}; get the model again")
+    for (_, before), (name, entry) in itertools.pairwise(ordered):
+        if entry.begin != before.end + -(before.end - ordered[0][1].begin) % header.alignment:
+            raise BadInput(f"{path}: tensor {name} does not begin where the one before it ends; the header lies")
     if header.size - ordered[-1][1].end >= header.alignment:
         left = header.size - ordered[-1][1].end
         raise BadInput(f"{path} goes on for {left} bytes after its last tensor; the header lies")
