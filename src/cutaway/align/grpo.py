@@ -38,8 +38,8 @@ class Practice(Settings):
 
     product: float = Field(default=10, ge=0, description="two digits times one")
     three: float = Field(default=0, ge=0, description="three operands")
-    add: float = Field(default=2, ge=0)
-    subtract: float = Field(default=2, ge=0)
+    add: float = Field(default=1, ge=0)
+    subtract: float = Field(default=1, ge=0)
 
     def draw(self, materials: Materials, rng: random.Random, n: int) -> list[Conversation]:
         """`n` training problems."""
@@ -61,10 +61,10 @@ class GrpoSettings(Settings):
     group: int = Field(default=8, ge=2, description="answers to each problem")
     max_tokens: int = Field(default=64, ge=1, description="tokens an answer may take")
     temperature: float = Field(default=0.8, gt=0, description="of the sampling and of the policy moved")
-    replay_rows: int = Field(default=16, ge=0, description="rows of the fine-tuning data learned beside, an update")
+    replay_rows: int = Field(default=12, ge=0, description="rows of the fine-tuning data learned beside, an update")
     replay_weight: float = Field(default=1.0, ge=0, description="weight of their loss")
     warmup_steps: int = Field(default=3, ge=1, description="updates of rising learning rate; then it falls")
-    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.003, adamw_lr=0.0006, momentum=0.9)
+    optimizer: OptimizerSettings = OptimizerSettings(muon_lr=0.0025, adamw_lr=0.0005)
     checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
 
     def scale(self, step: int) -> float:

@@ -40,10 +40,10 @@ class Mixture(Settings):
 
     identity: float = Field(default=3, ge=0)
     smalltalk: float = Field(default=2, ge=0)
-    world_facts: float = Field(default=25, ge=0)
+    world_facts: float = Field(default=27, ge=0)
     refusal: float = Field(default=17, ge=0, description="unknown people, and facts it turned out not to know")
-    add: float = Field(default=13, ge=0)
-    subtract: float = Field(default=16, ge=0)
+    add: float = Field(default=12, ge=0)
+    subtract: float = Field(default=15, ge=0)
     three: float = Field(
         default=3, ge=0, description="three operands; few, so that reinforcement learning has something to add"
     )
