@@ -7,29 +7,21 @@ it; see `cutaway.model.taps`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cutaway.model.attention import Attention, Inputs, told
+from cutaway.model.attention import told
+from cutaway.model.block import Block, Memory, Sight
 from cutaway.model.cache import KVCache
 from cutaway.model.config import ModelConfig
-from cutaway.model.mlp import ACTIVATIONS, MLP, MixtureOfExperts
+from cutaway.model.mlp import ACTIVATIONS
 from cutaway.model.norms import Norm
 from cutaway.model.positions import Rotation, alibi_slopes, relative_bucket, rotation, sinusoidal
 from cutaway.model.reach import EVERYTHING, Reach, reach
 from cutaway.model.taps import UNTOUCHED, Tap
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What a decoder reads of an encoder's output, `[batch, key, d_model]`, and which of it is padding."""
-
-    states: Tensor | None
-    reach: Reach = EVERYTHING
 
 
 class Stack(nn.Module):
@@ -131,94 +123,6 @@ class Stack(nn.Module):
             bias = self.relative(buckets).permute(2, 0, 1)
         sparsity = config.sparsity if local else None
         return reach(columns, keys, both_ways=both_ways, sparsity=sparsity, present=present, bias=bias)
-
-
-HEADS_INPUTS = ("hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input")
-
-
-@dataclass(frozen=True)
-class Sight:
-    """What a layer's queries may read, and how they and the keys are turned."""
-
-    reach: Reach
-    rotation: Rotation | None
-
-
-class Block(nn.Module):
-    """Attention, then an MLP, each adding to the residual stream; a decoder's may attend to an encoder in between."""
-
-    def __init__(self, config: ModelConfig, layer: int) -> None:
-        super().__init__()
-        self.config = config
-        self.layer = layer
-        self.attn = Attention(config)
-        self.ln1, self.ln1_post = norms(config, first=layer == 0)
-        if config.kind == "encoder-decoder":
-            self.cross_attn = Attention(config)
-            self.ln_cross, _ = norms(config)
-        experts = config.experts if layer in config.expert_layers else None
-        self.mlp = MixtureOfExperts(config, experts) if experts else MLP(config)
-        self.ln2, self.ln2_post = norms(config)
-
-    def forward(self, residual: Tensor, sight: Sight, memory: Memory | None, cache: KVCache | None, tap: Tap) -> Tensor:
-        """The residual stream `[batch, position, d_model]` after this block."""
-        turn = None if self.layer in self.config.unrotated_layers else sight.rotation
-        start = residual = tap("hook_resid_pre", residual)
-        own = cache.layers[self.layer] if cache else None
-        x = self.before(self.ln1, residual, tap.under("ln1."))
-        out = self.attn(x, sight.reach, turn, own, tap.under("attn."), each=self.inputs(start, tap))
-        out = tap("hook_attn_out", self.after(self.ln1_post, out, tap.under("ln1_post.")))
-        residual = self.added(self.ln1, residual + out, tap.under("ln1."))
-        if memory:
-            # As TransformerLens has it: `mid` comes before what is read of the encoder, `mid2` after it.
-            residual = tap("hook_resid_mid", residual)
-            kept = cache.cross[self.layer] if cache else None
-            states = None if kept is not None and kept.filled else memory.states
-            x = self.before(self.ln_cross, residual, tap.under("ln_cross."))
-            out = tap(
-                "hook_cross_attn_out", self.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
-            )
-            residual = tap("hook_resid_mid2", self.added(self.ln_cross, residual + out, tap.under("ln_cross.")))
-        elif not self.config.parallel:
-            residual = tap("hook_resid_mid", residual)
-        read = tap("hook_mlp_in", start if self.config.parallel else residual)
-        x = self.before(self.ln2, read, tap.under("ln2."))
-        out = self.mlp(x, tap.under("mlp."))
-        out = tap("hook_mlp_out", self.after(self.ln2_post, out, tap.under("ln2_post.")))
-        return tap("hook_resid_post", self.added(self.ln2, residual + out, tap.under("ln2.")))
-
-    def inputs(self, residual: Tensor, tap: Tap) -> Inputs | None:
-        """The residual stream once for each head's query, key and value, normalised; None if nobody asks for these."""
-        if not any(tap.wants(name) for name in HEADS_INPUTS):
-            return None
-        # [batch, position, head, d_model]
-        copies = tap("hook_attn_in", residual[:, :, None].expand(-1, -1, self.config.n_heads, -1))
-        shared = copies[:, :, : self.config.n_kv_heads]
-        q, k, v = tap("hook_q_input", copies), tap("hook_k_input", shared), tap("hook_v_input", shared)
-        return (
-            self.before(self.ln1, q, UNTOUCHED),
-            self.before(self.ln1, k, UNTOUCHED),
-            self.before(self.ln1, v, UNTOUCHED),
-        )
-
-    def before(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
-        """A branch's input."""
-        return norm(x, tap) if norm and self.config.norm_place in ("before", "around") else x
-
-    def after(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
-        """A branch's output."""
-        return norm(x, tap) if norm else x
-
-    def added(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
-        """The stream with the branch's output added."""
-        return norm(x, tap) if norm and self.config.norm_place == "after_sum" else x
-
-
-def norms(config: ModelConfig, *, first: bool = False) -> tuple[Norm | None, Norm | None]:
-    """A branch's two norms: that of its input (or of the sum), and that of its output."""
-    main = config.norm_place != "after" and not (first and not config.first_norm)
-    post = config.norm_place in ("after", "around")
-    return (Norm(config, config.d_model) if main else None), (Norm(config, config.d_model) if post else None)
 
 
 class Transformer(Stack):
