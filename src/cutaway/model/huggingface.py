@@ -16,7 +16,8 @@ from cutaway.model.config import ModelConfig
 from cutaway.model.families import FAMILIES, Family, Unsupported
 from cutaway.model.safetensors_file import Entry
 from cutaway.model.transformer import Transformer
-from cutaway.model.weights import Held, holdings, own_tensors, parts_of
+from cutaway.model.unfilled import unfilled, with_memory
+from cutaway.model.weights import AS_IT_IS, Held, holdings, own_tensors, parts_of
 from cutaway.runs.atomic import write_json
 from cutaway.runs.errors import BadInput
 
@@ -37,20 +38,22 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> Transf
     """
     config = read_config(directory)
     files = weight_files(directory)
-    with torch.device("meta"):
-        model = Transformer(config).to(dtype)
+    model = unfilled(config, dtype)
     rules = rules_of(model)
     places = {name: (path, entry) for path in files for name, entry in safetensors_file.read_header(path).items()}
     places = _under_our_prefix(places, rules, FAMILIES[config.family], tied_name(model))
     _must_match(directory, model, rules, {name: entry.shape for name, (_, entry) in places.items()})
-    model.to_empty(device="cpu")
+    with_memory(model)
     tie(model)
     ours = own_tensors(model)
     for path in files:
         with open(path, "rb") as file:
             for name, (place, entry) in places.items():
                 if place == path:
-                    fill(rules[name], safetensors_file.read_tensor(file, name, entry), ours)
+                    own = lies_alike(rules[name], entry, ours)
+                    tensor = safetensors_file.read_tensor(file, name, entry, into=own)
+                    if own is None:
+                        fill(rules[name], tensor, ours)
     return model.requires_grad_(False).eval()
 
 
@@ -192,6 +195,14 @@ def tie(model: Transformer) -> None:
         model.unembed.weight = model.embed.weight
     if model.encoder:
         model.encoder.embed.weight = model.embed.weight
+
+
+def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> Tensor | None:
+    """Our tensor that one of theirs is to the byte, so that it can be read to where it belongs; None if none is."""
+    if held.layout is not AS_IT_IS:
+        return None
+    (own,) = parts_of(held, ours)
+    return own if own.dtype == entry.dtype and own.is_contiguous() else None
 
 
 def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:

@@ -94,9 +94,9 @@ def _entry(name: str, entry: Mapping[str, Any], start: int) -> Entry:
     return Entry(dtype, shape, start + begin, start + end)
 
 
-def read_tensor(file: BinaryIO, name: str, entry: Entry) -> Tensor:
-    """One tensor. Raises `BadInput` if the file has become shorter."""
-    tensor = torch.empty(entry.shape, dtype=entry.dtype)
+def read_tensor(file: BinaryIO, name: str, entry: Entry, *, into: Tensor | None = None) -> Tensor:
+    """One tensor, in memory of its own or in that of `into`. Raises `BadInput` if the file has become shorter."""
+    tensor = torch.empty(entry.shape, dtype=entry.dtype) if into is None else into
     if tensor.numel():
         file.seek(entry.begin)
         read = cast("Any", file).readinto(raw(tensor))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.taps import Change, Tap, Taps, Under
-from cutaway.model.transformer import Transformer
+from cutaway.model.unfilled import unfilled
 from cutaway.runs.errors import BadInput
 
 BATCH, LENGTH = 2, 7
@@ -113,8 +113,8 @@ class TapNames:
 def tap_names(config: ModelConfig) -> TapNames:
     """The names of a model of this shape, met on the meta device, where there are shapes and no numbers."""
     listener = Listener()
+    model = unfilled(config, torch.float32)
     with torch.device("meta"):
-        model = Transformer(config)
         tokens = torch.zeros(BATCH, LENGTH, dtype=torch.long)
         model(tokens, tokens if config.kind == "encoder-decoder" else None, tap=listener)
     aliases: dict[str, str] = {}

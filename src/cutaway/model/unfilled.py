@@ -35,6 +35,16 @@ class _Undrawn(TorchFunctionMode):
 
 
 def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
-    """A model of this shape whose weights take no memory until `to_empty` gives them some."""
+    """A model of this shape whose weights take no memory until `with_memory` gives them some."""
     with torch.device("meta"), _Undrawn():
         return Transformer(config).to(dtype)
+
+
+def with_memory(model: Transformer) -> None:
+    """Give each weight memory of its own, with whatever is in it; those that were tied must be tied again.
+
+    Not by `to_empty`: for weights without memory that loads as much of torch as drawing them does.
+    """
+    for module in model.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            setattr(module, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), requires_grad=False))
