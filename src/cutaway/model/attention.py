@@ -77,7 +77,10 @@ class Attention(nn.Module):
     def heads(self, x: Tensor, own: Tensor | None, kind: str, rotation: Rotation | None, tap: Tap) -> Tensor:
         """Queries, keys or values `[batch, head, position, d_head]`, normalised and rotated."""
         norm: Norm | None = getattr(self, f"{kind}_norm", None)
-        x = tap(f"hook_{kind}", self.project(getattr(self, kind), tap(f"{kind}.hook_in", x), own))
+        matrix: nn.Linear = getattr(self, kind)
+        x = tap(f"{kind}.hook_in", x)
+        x = matrix(x).unflatten(-1, (-1, self.config.d_head)) if own is None else head_by_head(matrix, own)
+        x = tap(f"hook_{kind}", x)
         if norm and self.config.qk_norm == "all":
             x, norm = norm(x.flatten(2), tap.under(f"{kind}_norm.")).view_as(x), None
         x = x.transpose(1, 2)
@@ -89,14 +92,6 @@ class Attention(nn.Module):
         if tap.wants(f"hook_rot_{kind}"):
             x = tap(f"hook_rot_{kind}", x.transpose(1, 2)).transpose(1, 2)
         return x
-
-    def project(self, matrix: nn.Linear, x: Tensor, own: Tensor | None) -> Tensor:
-        """A matrix's product with `x`, or with each head's `own` input, `[batch, position, head, d_head]`."""
-        d_head = self.config.d_head
-        if own is None:
-            return matrix(x).unflatten(-1, (-1, d_head))
-        out = torch.einsum("bphm,hdm->bphd", own, matrix.weight.unflatten(0, (-1, d_head)))
-        return out + matrix.bias.unflatten(0, (-1, d_head)) if self.config.qkv_bias else out
 
     def gather(self, q: Tensor, k: Tensor, v: Tensor, reach: Reach, tap: Tap) -> Tensor:
         """softmax(q kᵀ · scale) v (Vaswani et al. 2017, eq. 1), `[batch, head, position, d_head]`.
@@ -127,3 +122,10 @@ def told(rotation: Rotation, tap: Tap) -> Rotation:
     cos, sin = (torch.cat([part, part], -1).view(-1, part.shape[-2], 2 * part.shape[-1]) for part in rotation)
     half = rotation[0].shape[-1]
     return tap("hook_cos", cos)[..., :half], tap("hook_sin", sin)[..., :half]
+
+
+def head_by_head(matrix: nn.Linear, inputs: Tensor) -> Tensor:
+    """A matrix's product with inputs `[batch, position, head, d_model]`, each head's own, `[…, head, d_head]`."""
+    out = torch.einsum("bphm,hdm->bphd", inputs, matrix.weight.unflatten(0, (inputs.shape[2], -1)))
+    bias: Tensor | None = getattr(matrix, "bias", None)
+    return out if bias is None else out + bias.unflatten(0, (inputs.shape[2], -1))

@@ -54,21 +54,13 @@ class Block(nn.Module):
         """The residual stream `[batch, position, d_model]` after this block."""
         turn = None if self.layer in self.config.unrotated_layers else sight.rotation
         start = residual = tap("hook_resid_pre", residual)
-        own = cache.layers[self.layer] if cache else None
         x = self.before(self.ln1, residual, tap.under("ln1."))
-        out = self.attn(x, sight.reach, turn, own, tap.under("attn."), each=self.inputs(start, tap))
+        own, each = cache and cache.layers[self.layer], inputs_of_heads(self, start, tap)
+        out = self.attn(x, sight.reach, turn, own, tap.under("attn."), each=each)
         out = tap("hook_attn_out", self.after(self.ln1_post, out, tap.under("ln1_post.")))
         residual = self.added(self.ln1, residual + out, tap.under("ln1."))
         if memory:
-            # As TransformerLens has it: `mid` comes before what is read of the encoder, `mid2` after it.
-            residual = tap("hook_resid_mid", residual)
-            kept = cache.cross[self.layer] if cache else None
-            states = None if kept is not None and kept.filled else memory.states
-            x = self.before(self.ln_cross, residual, tap.under("ln_cross."))
-            out = tap(
-                "hook_cross_attn_out", self.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
-            )
-            residual = tap("hook_resid_mid2", self.added(self.ln_cross, residual + out, tap.under("ln_cross.")))
+            residual = read_memory(self, residual, memory, cache, tap)
         elif not self.config.parallel:
             residual = tap("hook_resid_mid", residual)
         read = tap("hook_mlp_in", start if self.config.parallel else residual)
@@ -76,20 +68,6 @@ class Block(nn.Module):
         out = self.mlp(x, tap.under("mlp."))
         out = tap("hook_mlp_out", self.after(self.ln2_post, out, tap.under("ln2_post.")))
         return tap("hook_resid_post", self.added(self.ln2, residual + out, tap.under("ln2.")))
-
-    def inputs(self, residual: Tensor, tap: Tap) -> Inputs | None:
-        """The residual stream once for each head's query, key and value, normalised; None if nobody asks for these."""
-        if not any(tap.wants(name) for name in HEADS_INPUTS):
-            return None
-        # [batch, position, head, d_model]
-        copies = tap("hook_attn_in", residual[:, :, None].expand(-1, -1, self.config.n_heads, -1))
-        shared = copies[:, :, : self.config.n_kv_heads]
-        q, k, v = tap("hook_q_input", copies), tap("hook_k_input", shared), tap("hook_v_input", shared)
-        return (
-            self.before(self.ln1, q, UNTOUCHED),
-            self.before(self.ln1, k, UNTOUCHED),
-            self.before(self.ln1, v, UNTOUCHED),
-        )
 
     def before(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
         """A branch's input."""
@@ -109,3 +87,30 @@ def norms(config: ModelConfig, *, first: bool = False) -> tuple[Norm | None, Nor
     main = config.norm_place != "after" and not (first and not config.first_norm)
     post = config.norm_place in ("after", "around")
     return (Norm(config, config.d_model) if main else None), (Norm(config, config.d_model) if post else None)
+
+
+def read_memory(block: Block, residual: Tensor, memory: Memory, cache: KVCache | None, tap: Tap) -> Tensor:
+    """The residual stream of a decoder's block after it has attended to the encoder's output."""
+    # As TransformerLens has it: `mid` comes before what is read of the encoder, `mid2` after it.
+    residual = tap("hook_resid_mid", residual)
+    kept = cache.cross[block.layer] if cache else None
+    states = None if kept is not None and kept.filled else memory.states
+    x = block.before(block.ln_cross, residual, tap.under("ln_cross."))
+    out = block.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
+    residual = residual + tap("hook_cross_attn_out", out)
+    return tap("hook_resid_mid2", block.added(block.ln_cross, residual, tap.under("ln_cross.")))
+
+
+def inputs_of_heads(block: Block, residual: Tensor, tap: Tap) -> Inputs | None:
+    """The residual stream once for each head's query, key and value, normalised; None if nobody asks for these."""
+    if not any(tap.wants(name) for name in HEADS_INPUTS):
+        return None
+    # [batch, position, head, d_model]
+    copies = tap("hook_attn_in", residual[:, :, None].expand(-1, -1, block.config.n_heads, -1))
+    shared = copies[:, :, : block.config.n_kv_heads]
+    q, k, v = tap("hook_q_input", copies), tap("hook_k_input", shared), tap("hook_v_input", shared)
+    return (
+        block.before(block.ln1, q, UNTOUCHED),
+        block.before(block.ln1, k, UNTOUCHED),
+        block.before(block.ln1, v, UNTOUCHED),
+    )

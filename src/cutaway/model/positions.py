@@ -6,7 +6,7 @@ import math
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from cutaway.model.config import ModelConfig, RopeScaling
 
@@ -85,6 +85,23 @@ def sinusoidal(positions: Int[Tensor, "*batch position"], d_model: int) -> Float
     frequencies = 10_000 ** (-torch.arange(half, device=positions.device, dtype=torch.float64) * 2 / d_model)
     angles = positions[..., None].double() * frequencies
     return torch.cat([angles.sin(), angles.cos()[..., : d_model - half]], dim=-1).float()
+
+
+def bias_by_distance(
+    distance: Int[Tensor, "query key"], config: ModelConfig, relative: nn.Embedding | None
+) -> Float[Tensor, "head query key"] | None:
+    """What is added to scores by the distance key − query: ALiBi's, T5's learned one, or nothing."""
+    if config.positions == "alibi":
+        return alibi_slopes(config.n_heads).to(distance.device)[:, None, None] * distance
+    if relative is None:
+        return None
+    buckets = relative_bucket(
+        distance,
+        both_ways=config.kind == "encoder",
+        buckets=config.relative_buckets,
+        furthest=config.relative_distance,
+    )
+    return relative(buckets).permute(2, 0, 1)
 
 
 def alibi_slopes(n_heads: int) -> Float[Tensor, " head"]:

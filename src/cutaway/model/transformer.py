@@ -19,7 +19,7 @@ from cutaway.model.cache import KVCache
 from cutaway.model.config import ModelConfig
 from cutaway.model.mlp import ACTIVATIONS
 from cutaway.model.norms import Norm
-from cutaway.model.positions import Rotation, alibi_slopes, relative_bucket, rotation, sinusoidal
+from cutaway.model.positions import Rotation, bias_by_distance, rotation, sinusoidal
 from cutaway.model.reach import EVERYTHING, Reach, reach
 from cutaway.model.taps import UNTOUCHED, Tap
 
@@ -108,20 +108,8 @@ class Stack(nn.Module):
 
     def reach(self, columns: Tensor, keys: Tensor, present: Tensor | None, *, local: bool) -> Reach:
         """What queries may read in layers with local attention, or in the others."""
-        config = self.config
-        both_ways = config.kind == "encoder"
-        bias = None
-        if config.positions == "alibi":
-            bias = alibi_slopes(config.n_heads).to(keys.device)[:, None, None] * (keys - columns[:, None])
-        elif config.positions == "relative":
-            buckets = relative_bucket(
-                keys - columns[:, None],
-                both_ways=both_ways,
-                buckets=config.relative_buckets,
-                furthest=config.relative_distance,
-            )
-            bias = self.relative(buckets).permute(2, 0, 1)
-        sparsity = config.sparsity if local else None
+        both_ways, sparsity = self.config.kind == "encoder", self.config.sparsity if local else None
+        bias = bias_by_distance(keys - columns[:, None], self.config, getattr(self, "relative", None))
         return reach(columns, keys, both_ways=both_ways, sparsity=sparsity, present=present, bias=bias)
 
 
