@@ -31,7 +31,9 @@ LARGEST_SHARD = 5 * 10**9
 def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
     """Open a Hugging Face directory.
 
-    Tensors are read one at a time into the model's own, so nothing but the weights takes memory.
+    A tensor that lies in the file as in the model stays there: its pages are read when they are first used, and belong
+    to this process alone once it writes to them. The others are copied one at a time, so nothing but the weights takes
+    memory.
 
     Raises:
         BadInput: naming the file or the tensor that is absent, damaged, of another shape or not known.
@@ -51,9 +53,10 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> Transf
             for name, (place, entry) in places.items():
                 if place == path:
                     own = lies_alike(rules[name], entry, ours)
-                    tensor = safetensors_file.read_tensor(file, name, entry, into=own)
-                    if own is None:
-                        fill(rules[name], tensor, ours)
+                    if own:
+                        model.get_parameter(own).data = safetensors_file.mapped_tensor(path, entry)
+                    else:
+                        fill(rules[name], safetensors_file.read_tensor(file, name, entry), ours)
     return model.requires_grad_(False).eval()
 
 
@@ -197,12 +200,11 @@ def tie(model: Transformer) -> None:
         model.encoder.embed.weight = model.embed.weight
 
 
-def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> Tensor | None:
-    """Our tensor that one of theirs is to the byte, so that it can be read to where it belongs; None if none is."""
-    if held.layout is not AS_IT_IS:
-        return None
-    (own,) = parts_of(held, ours)
-    return own if own.dtype == entry.dtype and own.is_contiguous() else None
+def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> str | None:
+    """The name of our tensor that one of theirs is to the byte, so that it need not be copied; None if none is."""
+    ((own, index), *_) = held.ours
+    alike = held.layout is AS_IT_IS and index is None and ours[own].dtype == entry.dtype
+    return own if alike and entry.begin % entry.dtype.itemsize == 0 and entry.end > entry.begin else None
 
 
 def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:

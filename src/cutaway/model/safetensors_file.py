@@ -94,15 +94,25 @@ def _entry(name: str, entry: Mapping[str, Any], start: int) -> Entry:
     return Entry(dtype, shape, start + begin, start + end)
 
 
-def read_tensor(file: BinaryIO, name: str, entry: Entry, *, into: Tensor | None = None) -> Tensor:
-    """One tensor, in memory of its own or in that of `into`. Raises `BadInput` if the file has become shorter."""
-    tensor = torch.empty(entry.shape, dtype=entry.dtype) if into is None else into
+def read_tensor(file: BinaryIO, name: str, entry: Entry) -> Tensor:
+    """One tensor. Raises `BadInput` if the file has become shorter."""
+    tensor = torch.empty(entry.shape, dtype=entry.dtype)
     if tensor.numel():
         file.seek(entry.begin)
         read = cast("Any", file).readinto(raw(tensor))
         if read != entry.end - entry.begin:
             raise BadInput(f"{file.name} is cut short inside tensor {name}; get the model again")
     return tensor
+
+
+def mapped_tensor(path: Path, entry: Entry) -> Tensor:
+    """One tensor where it lies in the file, which writing to it does not change."""
+    size = entry.end - entry.begin
+    return (
+        torch.from_file(str(path), shared=False, size=entry.end, dtype=torch.uint8)[-size:]
+        .view(entry.dtype)
+        .view(entry.shape)
+    )
 
 
 def raw(tensor: Tensor) -> memoryview:
