@@ -88,7 +88,7 @@ def test_a_trace_shows_what_is_asked_for(tmp_path: Path, name: str) -> None:
         assert trace.logits.shape == (1, length, zoo.V)
     silenced = lm.trace("w10 w11 w12", target="w5 w6", replace={"blocks.1.hook_attn_out": torch.zeros_like})
     assert not torch.allclose(silenced.logits, trace.logits)
-    with pytest.raises(BadInput, match="blocks.1.attn.hook_pattern"):
+    with pytest.raises(BadInput, match=r"blocks\.1\.attn\.hook_pattern"):
         trace["blocks.1.attn.hook_patern"]
 
 

@@ -23,7 +23,7 @@ LONG: dict[str, Any] = {
     "rope_type": "longrope",
     "short_factor": [1 + i / 8 for i in range(8)],
     "long_factor": [1.0 + i for i in range(8)],
-    "original_max_position_embeddings": 32,
+    "original_max_position_embeddings": 256,
     "factor": 4.0,
     "rope_theta": 1e4,
 }
@@ -34,7 +34,12 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "bloom": {"vocab_size": V, "hidden_size": 64, "n_head": 4},
     "mistral": {**WIDE, "sliding_window": None},
     "qwen3_moe": {**WIDE, "moe_intermediate_size": 32, "mlp_only_layers": []},
-    "phi3-long": {**WIDE, "rope_parameters": LONG},
+    "phi3-long": {
+        **WIDE,
+        "max_position_embeddings": 1024,
+        "rope_parameters": LONG,
+        "original_max_position_embeddings": 256,
+    },
     "gemma2": GEMMA,
     "gemma3": GEMMA,
     "gemma3-scaled": GEMMA,

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from cutaway.model import ModelConfig, Transformer, load_model, safetensors_file, save_model
+from cutaway.model import ModelConfig, Transformer, huggingface, load_model, safetensors_file, save_model
 from cutaway.runs import BadInput, CutawayError
 
 TENSORS = {
@@ -127,6 +127,22 @@ def test_a_directory_with_wrong_tensors_is_refused_by_their_names(model: Transfo
             load_model(tmp_path)
     # The tied output matrix, written out by other software, is known and not needed.
     save_file({**good, "lm_head.weight": good["model.embed_tokens.weight"].clone()}, path)
+    assert torch.equal(load_model(tmp_path).embed.weight, model.embed.weight)
+
+
+def test_large_tensors_stay_in_the_file_and_the_file_stays_as_it_is(
+    model: Transformer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(model, tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    monkeypatch.setattr(huggingface, "MAPPED_FROM", 1)
+    opened = load_model(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(opened.parameters(), model.parameters(), strict=True))
+    assert opened.unembed.weight is opened.embed.weight
+    with torch.no_grad():
+        for weight in opened.parameters():
+            weight.add_(1)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
     assert torch.equal(load_model(tmp_path).embed.weight, model.embed.weight)
 
 

@@ -24,6 +24,8 @@ from cutaway.runs.errors import BadInput
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TokenIds = int | list[int]
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+MAPPED_FROM = 16 * 2**20
+"""Bytes of a tensor from which it stays in its file until it is used."""
 LARGEST_SHARD = 5 * 10**9
 """Bytes of a file of weights above which they are put into several."""
 
@@ -201,10 +203,13 @@ def tie(model: Transformer) -> None:
 
 
 def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> str | None:
-    """The name of our tensor that one of theirs is to the byte, so that it need not be copied; None if none is."""
+    """The name of our tensor that one of theirs is to the byte, so that it need not be copied; None if none is.
+
+    Nor is a small one: it is read in no time, and memory of its own is faster to train in than a file's pages.
+    """
     ((own, index), *_) = held.ours
     alike = held.layout is AS_IT_IS and index is None and ours[own].dtype == entry.dtype
-    return own if alike and entry.begin % entry.dtype.itemsize == 0 and entry.end > entry.begin else None
+    return own if alike and entry.begin % entry.dtype.itemsize == 0 and entry.end - entry.begin >= MAPPED_FROM else None
 
 
 def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
