@@ -46,7 +46,7 @@ test: lint
 	$(BIN)/pytest $(ARGS)
 
 bench: .venv/.dev
-	@for script in bench/train.py bench/infer.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in bench/train.py bench/infer.py bench/model.py bench/attention.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:
 	rm -rf .venv build dist src/cutaway/serve/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
