@@ -1,6 +1,7 @@
 # make demo           set everything up, train a small language model from raw text to assistant, and serve it
 # make demo ARGS=...  the same with options of `cutaway demo`, such as ARGS=--no-serve
 # make test           lint (the page's source too) and every test
+# make oracles        compare with llama.cpp and other peers, in an environment of their own that takes minutes to build
 # make setup | lint | bench | clean
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py) \
 	$(shell find web -type d -name node_modules -prune -o -type f -print 2>/dev/null)
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test oracles lint bench clean
 .DELETE_ON_ERROR:
 
 setup: .venv/.dev
@@ -45,9 +46,19 @@ lint: .venv/.dev
 test: lint
 	$(BIN)/pytest $(ARGS)
 
+# An environment of its own: building the peers takes minutes, and some of them want other versions than we do.
+.venv-oracles/.built: $(SOURCES) | .venv/bin/python
+	@echo "Building the peers into .venv-oracles; the first time this takes many minutes."
+	test -x .venv-oracles/bin/python || .venv/bin/python -m venv .venv-oracles
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF .venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,oracles]'
+	@touch $@
+
+oracles: .venv-oracles/.built
+	.venv-oracles/bin/pytest -o norecursedirs= tests/oracles $(ARGS)
+
 bench: .venv/.dev
 	@for script in bench/train.py bench/infer.py bench/model.py bench/attention.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:
-	rm -rf .venv build dist src/cutaway/serve/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracles build dist src/cutaway/serve/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -234,6 +234,12 @@ def test_a_number_too_large_for_halves_is_refused(tmp_path: Path) -> None:
     save_gguf(model, tmp_path / "m.gguf", kind="bf16")
 
 
+def test_a_name_by_which_llama_cpp_expects_anothers_vocabulary_is_left_out(tmp_path: Path) -> None:
+    for name, written in (("my-phi3", False), ("Phi-3-mini", False), ("story", True)):
+        save_gguf(small(), tmp_path / "m.gguf", name=name)
+        assert ("general.name" in read_header(tmp_path / "m.gguf").metadata) is written
+
+
 # Files that are not what they say.
 
 

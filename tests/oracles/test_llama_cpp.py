@@ -19,7 +19,7 @@ import torch
 
 from cutaway.infer import LanguageModel, load
 from cutaway.infer.export import export
-from cutaway.model import load_model
+from cutaway.model import KVCache, Transformer, load_model
 from cutaway.model.catalogue import find
 from cutaway.model.gguf import save_gguf
 from cutaway.tokens import TokenizerSettings, train_tokenizer
@@ -38,6 +38,8 @@ PROMPTS = [
     "<html>\n<head>", "The first president of the United States was", "Roses are red,", "Once there was a little girl",
     "The sun rises in the",
 ]  # fmt: skip
+CONTEXT = 256
+"""Positions; llama.cpp gives no fewer."""
 TINY = Path(__file__).parents[3] / "shared/data/tiny-model"
 
 
@@ -56,7 +58,7 @@ zoo = _zoo()
 @contextmanager
 def opened(path: Path, **options: Any) -> Iterator[Any]:
     """A file in llama.cpp, its keys and values in float32 as ours are."""
-    whole = {"n_ctx": 128, "n_batch": 512, "type_k": 0, "type_v": 0, "seed": 0} | options
+    whole = {"n_ctx": CONTEXT, "n_batch": 512, "type_k": 0, "type_v": 0, "seed": 0} | options
     model = llama_cpp.Llama(str(path), verbose=False, **whole)
     try:
         yield model
@@ -76,14 +78,15 @@ def theirs(model: Any, start: list[int], n: int) -> list[int]:
 
 
 @torch.no_grad()
-def ours(model: Any, start: list[int], n: int) -> tuple[list[int], torch.Tensor]:
+def ours(model: Transformer, start: list[int], n: int, capacity: int = CONTEXT) -> tuple[list[int], torch.Tensor]:
     """The same from us, with the logits `[step, vocab]` it was chosen by."""
-    tokens = list(start)
+    cache = KVCache(model.config, 1, capacity)
+    found: list[int] = []
     rows: list[torch.Tensor] = []
     for _ in range(n):
-        rows.append(model(torch.tensor([tokens]))[0, -1])
-        tokens.append(int(rows[-1].argmax()))
-    return tokens[len(start) :], torch.stack(rows)
+        rows.append(model(torch.tensor([found[-1:] or start]), cache=cache)[0, -1])
+        found.append(int(rows[-1].argmax()))
+    return found, torch.stack(rows)
 
 
 @pytest.fixture(scope="module")
@@ -91,25 +94,27 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return train_tokenizer(TokenizerSettings(vocab_size=zoo.V), PROMPTS * 3, tmp_path_factory.mktemp("tokenizer"))
 
 
-@pytest.mark.parametrize("name", zoo.names())
+@pytest.mark.parametrize("name", [*zoo.names(), "phi3-long at length"])
 def test_every_familys_file_runs_and_goes_on_alike(name: str, tokenizer: Any, tmp_path: Path) -> None:
+    # Phi's long factors hold where the file is opened with more positions than it was first trained with.
+    name, *longer = name.split(" at ")
     zoo.build(name).save_pretrained(tmp_path / "hf")
     model = load_model(tmp_path / "hf")
     vocabulary = vocabulary_metadata(tokenizer.backend, vocab_size=zoo.V, bos=0, eos=1)
     for kind in ("f32", "f16"):
         path = tmp_path / f"m-{kind}.gguf"
         save_gguf(model, path, kind=kind, vocabulary=vocabulary)
-        lm, alike = load(path), 0
-        # Phi's long factors hold from the length on that the context is opened with.
-        with opened(path, n_ctx=32 if name == "phi3-long" else 128) as running:
+        lm, alike, capacity = load(path), 0, 2 * CONTEXT if longer else CONTEXT
+        with opened(path, n_ctx=capacity) as running:
             for prompt in PROMPTS:
                 start = lm.tokenizer.encode(prompt)[:16]
                 assert running.tokenize(prompt.encode(), add_bos=False)[:16] == start
-                found, logits = ours(lm.model, start, 12)
+                found, logits = ours(lm.model, start, 12, capacity)
                 alike += _as_good_as_alike(found, theirs(running, start, 12), logits, bool(lm.config.experts))
-        # They round to halves what they multiply halves with. In a model that was never trained, where two tokens are
-        # now and then as good as equally likely, that may decide; with whole numbers nothing does.
-        assert alike == len(PROMPTS) if kind == "f32" else alike >= 16
+        # They round to halves what they multiply halves with, and look GELU up in a table of halves. In a model that
+        # was never trained two tokens are now and then as good as equally likely, and then that decides.
+        exact = kind == "f32" and lm.config.activation == "silu"
+        assert alike == len(PROMPTS) if exact else alike >= 16
 
 
 def _as_good_as_alike(found: list[int], expected: list[int], logits: torch.Tensor, routed: bool) -> bool:
@@ -173,7 +178,7 @@ def test_stories260k_reads_and_goes_on_alike(tmp_path: Path) -> None:
     lm = load(TINY / "stories260K.bin")
     path = export(lm, "gguf", out=tmp_path / "m.gguf", dtype="f16")
     _same_ids(path)
-    with opened(path, n_ctx=256) as running:
+    with opened(path) as running:
         for prompt in PROMPTS:
             _goes_on_alike(load(path), running, prompt, 48)
 
@@ -193,29 +198,27 @@ def test_a_trained_model_goes_on_alike_on_twenty_prompts(smollm: Path, tmp_path:
     lm = load(path)
     with opened(path) as running:
         for prompt in PROMPTS:
-            _goes_on_alike(lm, running, prompt, 24)
+            # After 23 tokens "2 + 2 =" comes to two that are 0.0002 apart, which their rounding to halves turns round.
+            _goes_on_alike(lm, running, prompt, 20)
 
 
-def test_perplexity_is_theirs(smollm: Path, tmp_path: Path) -> None:
-    exported = export(load(smollm), "gguf", out=tmp_path / "m.gguf", dtype="f16")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("kind", "chunks", "bound"), [("as it came", 8, 0.005), ("f16", 2, 0.0005)])
+def test_perplexity_is_theirs(smollm: Path, tmp_path: Path, kind: str, chunks: int, bound: float) -> None:
     # What llama.cpp multiplies quantised weights with, it rounds to eight bits first; over 4,000 tokens that evens out.
-    for path, bound in ((smollm, 0.005), (exported, 0.0005)):
-        lm = load(path)
-        text = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:30])
-        ids = lm.tokenizer.encode(text)[: 8 * 512]
-        assert len(ids) == 8 * 512
-        nats = [0.0, 0.0]
-        with opened(path, n_ctx=512, logits_all=True) as running:
-            for at in range(0, len(ids), 512):
-                chunk = ids[at : at + 512]
-                running.reset()
-                running.eval(chunk)
-                rows = torch.from_numpy(np.array(running.scores[:512]))
-                with torch.no_grad():
-                    for i, logits in enumerate((lm.model(torch.tensor([chunk]))[0], rows)):
-                        nats[i] += float(
-                            torch.nn.functional.cross_entropy(logits[:-1].double(), torch.tensor(chunk[1:]))
-                        )
-        ratio = math.exp((nats[0] - nats[1]) / 8)
-        print(f"{path.name}: ours {math.exp(nats[0] / 8):.4f}, theirs {math.exp(nats[1] / 8):.4f}, ratio {ratio:.5f}")
-        assert abs(ratio - 1) < bound
+    whole = kind == "f16"
+    path = export(load(smollm), "gguf", out=tmp_path / "m.gguf", dtype="f16") if whole else smollm
+    lm = load(path)
+    text = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:30])
+    ids = torch.tensor(lm.tokenizer.encode(text)[: 512 * chunks]).view(chunks, 512)
+    nats = [0.0, 0.0]
+    with opened(path, n_ctx=512, logits_all=True) as running:
+        for chunk in ids:
+            running.reset()
+            running.eval(chunk.tolist())
+            with torch.no_grad():
+                both = (lm.model(chunk[None])[0], torch.from_numpy(np.array(running.scores[:512])))
+            for i, logits in enumerate(both):
+                nats[i] += float(torch.nn.functional.cross_entropy(logits[:-1].double(), chunk[1:])) / chunks
+    print(f"{kind}: ours {math.exp(nats[0]):.4f}, theirs {math.exp(nats[1]):.4f}")
+    assert abs(math.exp(nats[0] - nats[1]) - 1) < bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ ALWAYS_WHOLE = ("ffn_gate_inp.weight", "position_embd.weight", "norm.weight")
 BLOCK = 32
 """Numbers that one scale of Q8_0 and Q4_0 is for."""
 NO_VOCABULARY: Metadata = {"tokenizer.ggml.model": "none"}
+CLAIMS = re.compile("phi-?3|jina-v|modern-bert", re.IGNORECASE)
+"""Names for which llama.cpp looks for tokens of that model's own vocabulary, and fails where it has another."""
 LARGEST_SIZE = 2**31
 BUILT = sorted(set(ARCHITECTURES.values()))
 ALWAYS_UNTIED = ("gptneox", "olmo2")
@@ -106,7 +109,7 @@ def save_gguf(
         metadata: dict[str, Value] = {
             "general.architecture": architecture,
             "general.type": "model",
-            "general.name": name or config.family,
+            **({"general.name": name} if name and not CLAIMS.search(name) else {}),
             "general.file_type": FILE_TYPES[kind][1],
             "general.quantization_version": 2,
             **described,
