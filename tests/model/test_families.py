@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from cutaway.model import KVCache, Transformer, load_model, save_model
 from cutaway.model.families import FAMILIES
 from cutaway.model.huggingface import read_token_ids
+from cutaway.runs import BadInput
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()
@@ -183,3 +184,33 @@ def test_what_is_not_built_is_refused_by_name(name: str, change: dict[str, Any],
     with pytest.raises(Exception, match="cannot be opened") as caught:
         load_model(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocab_size": 211.5},
+        {"vocab_size": True},
+        {"num_hidden_layers": 10**9},
+        {"num_hidden_layers": -1},
+        {"num_attention_heads": 0},
+        {"rms_norm_eps": float("inf")},
+        {"rms_norm_eps": float("nan")},
+        {"rope_theta": 0, "rope_parameters": None},
+        {"hidden_size": "48"},
+    ],
+)
+def test_nonsense_in_a_configuration_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    zoo.build("llama").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(BadInput, match=r"is not a model's configuration|are not opened") as caught:
+        load_model(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "[" * 100_000, '{"architectures": 3}'])
+def test_a_configuration_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(BadInput, match="is not a model's configuration"):
+        load_model(tmp_path)

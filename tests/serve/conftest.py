@@ -32,6 +32,7 @@ SENTENCES = [
 @dataclass
 class FakeConfig:
     context: int = 256
+    kind: str = "decoder"
 
 
 @dataclass

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from cutaway.serve.errors import ApiError
+from cutaway.serve.service import chat_prompt, text_prompt
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -206,3 +210,12 @@ def test_hostile_text_goes_through_as_text(live: Any) -> None:
         tokens = http.post("/api/tokenize", json={"model": "demo", "text": hostile}).json()["tokens"]
         assert not any(token["mark"] for token in tokens)
         assert bytes.fromhex("".join(token["bytes"] for token in tokens)).decode() == hostile
+
+
+@pytest.mark.parametrize("kind", ["encoder", "encoder-decoder"])
+def test_a_model_that_goes_on_with_no_text(kind: str, tokenizer: Any) -> None:
+    lm: Any = SimpleNamespace(name="minilm", config=SimpleNamespace(kind=kind), tokenizer=tokenizer)
+    for ask in (lambda: text_prompt(lm, "hi"), lambda: chat_prompt(lm, [{"role": "user", "content": "hi"}])):
+        with pytest.raises(ApiError, match=f"minilm is an {kind}") as caught:
+            ask()
+        assert caught.value.status == 400

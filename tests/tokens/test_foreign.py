@@ -101,6 +101,12 @@ def test_what_the_assistant_writes_is_masked(tmp_path: Path) -> None:
         ("{% for %}", "does not take these messages"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "does not take these messages"),
         ("{{ messages[9]['content'] + 1 }}", "does not take these messages"),
+        ("{{ '' }}", "makes nothing of these messages"),
+        ("{{ 'a' * 10**10 }}", "does not take these messages"),
+        ("{{ ([0] * 3000000000) | length }}", "does not take these messages"),
+        ("{{ '%2000000000d' % 1 }}", "does not take these messages"),
+        ("{{ 'a' | center(3000000000) }}", "does not take these messages"),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}aaaaaaaaaa{% endfor %}{% endfor %}", "too much"),
     ],
 )
 def test_templates_that_fail_are_told_in_one_line(tmp_path: Path, template: str, message: str) -> None:
@@ -111,13 +117,18 @@ def test_templates_that_fail_are_told_in_one_line(tmp_path: Path, template: str,
 
 
 def test_it_is_saved_and_opened_again(tmp_path: Path) -> None:
-    ours = Tokenizer.load(byte_level(tmp_path))
+    byte_level(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"pad_token": "<s>"}))
+    ours = Tokenizer.load(tmp_path)
     (tmp_path / "again").mkdir()
     ours.save(tmp_path / "again")
     again = Tokenizer.load(tmp_path / "again")
     assert again.encode_chat(CHAT) == ours.encode_chat(CHAT)
     assert (again.stop_ids, again.end_of_text) == (ours.stop_ids, ours.end_of_text)
     reference = theirs(tmp_path / "again")
+    assert reference.pad_token == "<s>"
+    assert len(reference(["a", "b c d"], padding=True)["input_ids"]) == 2
     assert reference.apply_chat_template(CHAT, add_generation_prompt=True)["input_ids"] == ours.encode_chat(CHAT)
 
 

@@ -40,7 +40,9 @@ def add_to(app: typer.Typer) -> None:
 def anatomy(
     model: Annotated[
         str | None,
-        typer.Argument(metavar="MODEL|PRESET", help="A run, a model directory, or the name of a well-known model."),
+        typer.Argument(
+            metavar="MODEL|PRESET", help="A run, a model directory, a .gguf file, or the name of a well-known model."
+        ),
     ] = None,
     context: Annotated[
         int | None,

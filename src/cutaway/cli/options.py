@@ -13,7 +13,9 @@ Recipe = Annotated[
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A run (runs/demo), a stage of one (runs/demo:sft), or a Hugging Face model directory."
+        metavar="MODEL",
+        help="A run (runs/demo), a stage of one (runs/demo:sft), a Hugging Face model directory, a .gguf or llama2.c "
+        ".bin file, a name of `cutaway models`, or hub:OWNER/NAME.",
     ),
 ]
 Out = Annotated[

@@ -26,7 +26,9 @@ def serve(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...", help="Runs, stages of runs, or model directories.", show_default="runs/demo"
+            metavar="[MODEL]...",
+            help="Runs, stages of runs, model directories, .gguf files, or names of `cutaway models`.",
+            show_default="runs/demo",
         ),
     ] = None,
     host: Host = "127.0.0.1",

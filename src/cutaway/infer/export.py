@@ -10,6 +10,7 @@ import torch
 from cutaway.infer.language_model import LanguageModel
 from cutaway.model import save_model
 from cutaway.model.gguf import GGUFKind, save_gguf
+from cutaway.runs import atomic
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.gguf_header import Value
 from cutaway.tokens.gguf_vocabulary import vocabulary_metadata
@@ -31,9 +32,9 @@ def export(lm: LanguageModel, to: str, *, out: Path | None = None, dtype: str | 
         if (dtype or USUAL["hf"]) not in DTYPES:
             raise BadInput(f"a Hugging Face directory holds {', '.join(DTYPES)}, not {dtype}; write {dtype} --to gguf")
         place = _free(out or Path(f"{_stem(lm)}-hf"))
-        # The tokenizer first: a directory without weights is not taken for a model.
-        lm.tokenizer.save(place, context=lm.config.context)
-        save_model(lm.model, place, token_ids=lm.tokenizer.token_ids, dtype=DTYPES[dtype or USUAL["hf"]])
+        with atomic.directory(place) as new:
+            lm.tokenizer.save(new, context=lm.config.context)
+            save_model(lm.model, new, token_ids=lm.tokenizer.token_ids, dtype=DTYPES[dtype or USUAL["hf"]])
         return place
     if to != "gguf":
         raise BadInput(f"there is no format {to}; write --to hf or --to gguf")

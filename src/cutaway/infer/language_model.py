@@ -107,6 +107,8 @@ class LanguageModel:
 
         A text is cut where the context ends (for sentence encoders where their own limit is).
         """
+        if isinstance(texts, str):
+            raise BadInput("embed takes a list of texts; write embed([text])")
         read = [_cut(self.tokenizer.document(text), self.config.context) for text in texts]
         order = sorted(range(len(texts)), key=lambda i: len(read[i]))
         vectors = torch.empty(len(texts), self.config.d_model)
@@ -149,6 +151,8 @@ def load(reference: str | Path) -> LanguageModel:
 def find_model(reference: str) -> Path:
     """The model directory or file that a reference means."""
     path = Path(reference)
+    if not reference:
+        raise BadInput("no model is named; name a run, a model directory, or a model of `cutaway models`")
     if (path / "config.json").exists() or (path.suffix in (".gguf", ".bin") and path.is_file()):
         return path
     if not path.exists() and (known := find(reference)):
@@ -158,6 +162,8 @@ def find_model(reference: str) -> Path:
     run, stage = run_and_stage(reference)
     if stage:
         return model_of_stage(Path(run), stage)
+    if path.is_file():
+        raise BadInput(f"{reference} is no model; a file must be a .gguf or a llama2.c .bin")
     if not path.exists():
         raise BadInput(
             f"there is no model at {reference}; name a run, a stage of one (runs/demo:sft), a model directory, a .gguf "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import torch
 from jaxtyping import Float
@@ -92,7 +92,9 @@ class Trace:
         wanted = self.names.all(names)
         found: dict[str, Tensor] = {}
         with torch.enable_grad():
-            number = of(self._pass({name: keeping(found, name, grad=True) for name in wanted}))
+            number = cast("object", of(self._pass({name: keeping(found, name, grad=True) for name in wanted})))
+        if not isinstance(number, Tensor) or number.numel() != 1:
+            raise BadInput("`of` must make one number of the logits, as a tensor: lambda logits: logits[0, -1].max()")
         for name, tensor in found.items():
             if not tensor.requires_grad:
                 raise BadInput(f"{name} holds whole numbers, which have no gradient")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from cutaway.runs.errors import BadInput
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TokenIds = int | list[int]
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+MOST_LAYERS = 4096
 MAPPED_FROM = 16 * 2**20
 """Bytes of a tensor from which it stays in its file until it is used."""
 LARGEST_SHARD = 5 * 10**9
@@ -96,20 +98,30 @@ def read_config(directory: Path) -> ModelConfig:
     """The shape that a directory's `config.json` describes. Raises `BadInput`."""
     path = directory / "config.json"
     try:
-        settings: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path} is no file; name a Hugging Face model directory")
+        read: object = json.loads(path.read_text("utf-8"))
+        if not isinstance(read, dict):
+            raise BadInput(f"{path} is not a model's configuration (it is no table of keys)")
+        settings = cast("dict[str, Any]", read)
         family = family_of(settings, path)
         config = family.read(settings)
     except FileNotFoundError:
         raise BadInput(f"{directory} has no config.json; name a run or a Hugging Face model directory") from None
     except Unsupported as error:
         raise BadInput(f"{path} asks for {error}, which cannot be opened") from None
-    except (KeyError, TypeError, IndexError, AttributeError, ZeroDivisionError, ValueError) as error:
+    except (KeyError, TypeError, IndexError, AttributeError, ArithmeticError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} is not a model's configuration ({error!r})") from None
-    sizes = ("vocab_size", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_mlp", "context", "norm_eps")
-    for name in sizes:
+    for name in ("vocab_size", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_head", "d_mlp", "context"):
         value = getattr(config, name)
-        if not isinstance(value, int | float) or not value > 0:
+        if type(value) is not int or value < 1:
             raise BadInput(f"{path} is not a model's configuration ({name} is {value!r})")
+    for name in ("norm_eps", "rope_theta"):
+        value = getattr(config, name)
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise BadInput(f"{path} is not a model's configuration ({name} is {value!r})")
+    if config.n_layers + config.n_encoder_layers > MOST_LAYERS:
+        raise BadInput(f"{path} asks for {config.n_layers} layers; more than {MOST_LAYERS} are not opened")
     if config.n_heads % config.n_kv_heads:
         raise BadInput(f"{path}: {config.n_heads} heads cannot share {config.n_kv_heads} key and value heads evenly")
     return config
@@ -152,11 +164,11 @@ def config_json(
 
 def weight_files(directory: Path) -> list[Path]:
     """The files of weights of a directory. Raises `BadInput` if there are none, or one of several is not there."""
-    if (directory / WEIGHTS).exists():
+    if (directory / WEIGHTS).is_file():
         return [directory / WEIGHTS]
     try:
         index = json.loads((directory / INDEX).read_text("utf-8"))
-        names = sorted(set(cast("dict[str, str]", index["weight_map"]).values()))
+        names = sorted(set(map(str, cast("dict[str, object]", index["weight_map"]).values())))
     except FileNotFoundError:
         if any(directory.glob("*.bin")) or any(directory.glob("*.pt*")):
             raise BadInput(

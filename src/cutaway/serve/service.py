@@ -82,6 +82,7 @@ def chat_prompt(lm: LanguageModel, messages: list[dict[str, Any]]) -> list[int]:
     Raises:
         ApiError: 400, the chat template has no way to say this conversation.
     """
+    _must_write(lm)
     try:
         return lm.tokenizer.encode_chat(messages)
     except (BadInput, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -90,7 +91,15 @@ def chat_prompt(lm: LanguageModel, messages: list[dict[str, Any]]) -> list[int]:
 
 def text_prompt(lm: LanguageModel, text: str) -> list[int]:
     """The token ids of a text, as the beginning of a document: that is how the model met documents in training."""
+    _must_write(lm)
     return lm.tokenizer.document(text)
+
+
+def _must_write(lm: LanguageModel) -> None:
+    if lm.config.kind != "decoder":
+        raise ApiError(
+            400, f"{lm.name} is an {lm.config.kind}, which goes on with no text; name a decoder", param="model"
+        )
 
 
 def room(lm: LanguageModel, length: int, max_tokens: int | None, param: str) -> int:

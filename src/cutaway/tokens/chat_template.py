@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
 from jinja2 import Template, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 
 from cutaway.runs.errors import BadInput
+
+LONGEST_TEXT = 10_000_000
+"""Characters that a template may write."""
+LONGEST_SECONDS = 10.0
 
 
 def render(template: str, messages: Sequence[Mapping[str, Any]], *, generate: bool, **tokens: str) -> str:
@@ -20,21 +26,41 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], *, generate: bo
     A template comes with a model and so is data: it runs in a sandbox that reaches nothing. Raises `BadInput` if it is
     no template, or refuses these messages.
     """
+    pieces: list[str] = []
+    size, deadline = 0, time.monotonic() + LONGEST_SECONDS
     try:
-        return _compiled(template).render(messages=list(messages), add_generation_prompt=generate, tools=None, **tokens)
+        values = {"messages": list(messages), "add_generation_prompt": generate, "tools": None, **tokens}
+        for piece in _compiled(template).generate(values):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LONGEST_TEXT or time.monotonic() > deadline:
+                raise BadInput("the model's chat template makes too much of these messages; it may be hostile")
+        return "".join(pieces)
     except BadInput:
         raise
-    except (TemplateError, TypeError, ValueError, KeyError, RecursionError, OverflowError) as error:
+    except (TemplateError, TypeError, ValueError, KeyError, RecursionError, OverflowError, MemoryError) as error:
         raise BadInput(
             f"the model's chat template does not take these messages ({' '.join(str(error).split())})"
         ) from None
 
 
+class Bounded(ImmutableSandboxedEnvironment):
+    """A sandbox in which no single operation makes something huge."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Numbers only, and none that grow without bound."""
+        if operator == "**" or not all(isinstance(side, int | float) for side in (left, right)):
+            raise SecurityError(f"{operator} of these is not allowed in a chat template")
+        return super().call_binop(context, operator, left, right)
+
+
 @lru_cache(maxsize=16)
 def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
+    environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    for name in ("center", "format", "indent", "wordwrap", "pprint"):  # they can make much of little
+        environment.filters.pop(name, None)
     environment.filters["tojson"] = _json
     cast("dict[str, object]", environment.globals).update(raise_exception=_refuse, strftime_now=_now)
     return environment.from_string(template)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,14 @@ from cutaway.runs.errors import BadInput
 from cutaway.tokens.chat_template import render
 from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
 
+TOKEN_IDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+)
 GUARD = "\ue000"
 """Put into a special token's name inside a message, so that the name stays text. It is of a private use area."""
 
@@ -51,7 +59,8 @@ class ForeignTokenizer(Tokenizer):
         chat_template: str = "",
         begin: int | None = None,
         ends: Collection[int] = (),
-        decoder_start: int | None = None,
+        ids: Mapping[str, int | list[int]] | None = None,
+        settings: Mapping[str, Any] | None = None,
         joins: bool = True,
     ) -> None:
         """See the class.
@@ -61,7 +70,8 @@ class ForeignTokenizer(Tokenizer):
             chat_template: Jinja; empty where the model is none to talk with.
             begin: the token that a text begins with.
             ends: the tokens after which it is over, that which ends a turn first.
-            decoder_start: what an encoder–decoder's answer begins with.
+            ids: the tokens that begin, end and pad a sequence, under the keys of a model's configuration.
+            settings: what else a tokenizer's configuration says.
             joins: whether the backend adds the tokens around a text that it says it needs.
         """
         self.backend = backend
@@ -71,7 +81,8 @@ class ForeignTokenizer(Tokenizer):
         self.chat_template = chat_template
         self.begin = begin
         self.ends = list(ends)
-        self.decoder_start = decoder_start
+        self.ids = dict(ids or {})
+        self.settings = dict(settings or {})
         self.joins = joins
         added = cast("dict[int, Any]", backend.get_added_tokens_decoder())
         self.special = {token.content: id_ for id_, token in added.items() if token.special}
@@ -91,7 +102,7 @@ class ForeignTokenizer(Tokenizer):
     @classmethod
     def open(cls, directory: Path, backend: Backend) -> ForeignTokenizer:
         """The tokenizer of a Hugging Face directory, with what the files beside `tokenizer.json` say of it."""
-        settings = _json(directory / "tokenizer_config.json")
+        settings = _json(directory / "special_tokens_map.json") | _json(directory / "tokenizer_config.json")
         model = _json(directory / "config.json") | _json(directory / "generation_config.json")
         template = settings.get("chat_template") or ""
         if isinstance(template, list):  # several by name
@@ -113,7 +124,8 @@ class ForeignTokenizer(Tokenizer):
             chat_template=cast("str", template),
             begin=id_of("bos_token") if id_of("bos_token") is not None else begin,
             ends=list(dict.fromkeys(end for end in ends if isinstance(end, int))),
-            decoder_start=model.get("decoder_start_token_id"),
+            ids={key: model[key] for key in TOKEN_IDS if model.get(key) is not None},
+            settings={key: value for key, value in settings.items() if key != "chat_template"},
         )
 
     @property
@@ -142,20 +154,20 @@ class ForeignTokenizer(Tokenizer):
     def token_ids(self) -> dict[str, int | list[int]]:
         """The tokens that begin and end a sequence, under the keys of a model's configuration."""
         found: dict[str, int | list[int]] = {}
+        if self.ids:
+            return self.ids
         if self.begin is not None:
             found["bos_token_id"] = self.begin
         if self.ends:
             found["eos_token_id"] = self.ends if len(self.ends) > 1 else self.ends[0]
-        if self.decoder_start is not None:
-            found["decoder_start_token_id"] = self.decoder_start
         return found
 
     @property
-    def token_names(self) -> dict[str, str]:
-        """The tokens that begin and end a text, under the keys of a tokenizer's configuration."""
+    def token_names(self) -> dict[str, Any]:
+        """The tokens that begin, end and pad a text, and whatever else a tokenizer's configuration said."""
         ids = {"bos_token": self.begin, "eos_token": self.ends[0] if self.ends else None}
         names = {key: self.backend.id_to_token(id_) for key, id_ in ids.items() if id_ is not None}
-        return {key: name for key, name in names.items() if name is not None}
+        return {key: name for key, name in names.items() if name is not None} | self.settings
 
     def document(self, text: str) -> list[int]:
         """Ids of a text with the tokens around it that the model met in training."""
@@ -188,6 +200,8 @@ class ForeignTokenizer(Tokenizer):
                 ids.append(self.special[piece])
             elif piece:
                 ids += self.encode(piece.replace(GUARD, ""))
+        if not ids:
+            raise BadInput("this model's chat template makes nothing of these messages")
         # Some templates write the token that begins a text, and some leave it to the tokenizer.
         alone = self.backend.encode("", add_special_tokens=self.joins).ids
         return ids if not alone or ids[:1] == alone[:1] else [alone[0], *ids]

@@ -59,13 +59,13 @@ class Tokenizer:
         self.backend.encode_special_tokens = True
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            **self.token_names,
             "clean_up_tokenization_spaces": False,
+            **self.token_names,
         }
         if self.chat_template:
             config["chat_template"] = self.chat_template
         if context:
-            config["model_max_length"] = context
+            config.setdefault("model_max_length", context)
         write_json(directory / "tokenizer_config.json", config)
 
     @property
@@ -94,7 +94,7 @@ class Tokenizer:
         return frozenset((self.end_of_turn, self.end_of_text))
 
     @property
-    def token_names(self) -> dict[str, str]:
+    def token_names(self) -> dict[str, Any]:
         """The tokens that begin, end and pad a text, under the keys of a tokenizer's configuration."""
         return {"bos_token": END_OF_TEXT, "eos_token": END_OF_TURN, "pad_token": END_OF_TEXT}
 
