@@ -58,7 +58,7 @@ class Attention(nn.Module):
         q = self.heads(x, q_own, "q", rotation, tap)
         crosses = source is not None or (cache is not None and cache.fixed)
         if cache is not None and cache.fixed and source is None:
-            k, v = cache.read()
+            k, v = cache.k, cache.v
         else:
             read = x if source is None else source
             k = self.heads(read, k_own, "k", None if crosses else rotation, tap)

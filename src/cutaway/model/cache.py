@@ -85,10 +85,6 @@ class LayerCache:
         self.v[:, :, start:end] = v
         return self.k[:, :, :end], self.v[:, :, :end]
 
-    def read(self) -> KeysAndValues:
-        """All that there are."""
-        return self.k[:, :, : self.cache.length], self.v[:, :, : self.cache.length]
-
     def keep(self, rows: Tensor) -> None:
         """Go on with only these sequences."""
         self.k, self.v = self.k[rows], self.v[rows]
@@ -106,10 +102,6 @@ class FixedCache(LayerCache):
         """Keep these."""
         self.k, self.v = k, v
         return k, v
-
-    def read(self) -> KeysAndValues:
-        """What is kept."""
-        return self.k, self.v
 
     @property
     def filled(self) -> bool:

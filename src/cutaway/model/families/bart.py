@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cutaway.model.config import ModelConfig
-from cutaway.model.families.family import Family, Json, Unsupported, activation, must_be, their_activation
+from cutaway.model.families.family import PLAIN, Family, Json, Unsupported, activation, must_be, their_activation
 from cutaway.model.weights import ROW, Names
 
 
@@ -17,6 +17,7 @@ def read(config: Json, **fields: Any) -> ModelConfig:
     if n_heads != config["encoder_attention_heads"] or config["decoder_ffn_dim"] != config["encoder_ffn_dim"]:
         raise Unsupported("an encoder and a decoder of different widths")
     common: dict[str, Any] = {
+        **PLAIN,
         "vocab_size": config["vocab_size"],
         "n_layers": config["decoder_layers"],
         "n_encoder_layers": config["encoder_layers"],
@@ -30,20 +31,13 @@ def read(config: Json, **fields: Any) -> ModelConfig:
         "tied_embeddings": config.get("tie_word_embeddings", True),
         "family": "bart",
         "kind": "encoder-decoder",
-        "norm": "layer",
-        "norm_bias": True,
         "norm_place": "after_sum",
         "final_norm": False,
         "embedding_norm": True,
         "embedding_scale": math.sqrt(config["d_model"]) if config.get("scale_embedding") else 1.0,
         "positions": "learned",
         "position_offset": 2,
-        "qk_norm": "none",
-        "qkv_bias": True,
-        "output_bias": True,
-        "gated": False,
         "activation": activation(config.get("activation_function", "gelu")),
-        "mlp_bias": True,
         "unembed_bias": True,
     }
     return ModelConfig(**(common | fields))

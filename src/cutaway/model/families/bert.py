@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cutaway.model.config import ModelConfig
-from cutaway.model.families.family import Family, Json, activation, must_be, their_activation
+from cutaway.model.families.family import PLAIN, Family, Json, activation, must_be, their_activation
 from cutaway.model.weights import Names
 
 
@@ -15,6 +15,7 @@ def read(config: Json, **fields: Any) -> ModelConfig:
     n_heads = config["num_attention_heads"]
     architecture = (config.get("architectures") or ["BertModel"])[0]
     common: dict[str, Any] = {
+        **PLAIN,
         "vocab_size": config["vocab_size"],
         "n_layers": config["num_hidden_layers"],
         "d_model": config["hidden_size"],
@@ -27,19 +28,12 @@ def read(config: Json, **fields: Any) -> ModelConfig:
         "tied_embeddings": config.get("tie_word_embeddings", True),
         "family": "bert",
         "kind": "encoder",
-        "norm": "layer",
-        "norm_bias": True,
         "norm_place": "after_sum",
         "final_norm": False,
         "embedding_norm": True,
         "n_token_types": config["type_vocab_size"],
         "positions": "learned",
-        "qk_norm": "none",
-        "qkv_bias": True,
-        "output_bias": True,
-        "gated": False,
         "activation": activation(config.get("hidden_act", "gelu")),
-        "mlp_bias": True,
         "head": "masked" if architecture.endswith("ForMaskedLM") else "pooler",
         "unembed_bias": True,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cutaway.model.config import ModelConfig
-from cutaway.model.families.family import Family, Json, must_be
+from cutaway.model.families.family import PLAIN, Family, Json, must_be
 from cutaway.model.weights import Names, interleaved
 
 
@@ -27,16 +27,10 @@ def read(config: Json) -> ModelConfig:
         norm_eps=config.get("layer_norm_epsilon", 1e-5),
         tied_embeddings=config.get("tie_word_embeddings", True),
         family="bloom",
-        norm="layer",
-        norm_bias=True,
         embedding_norm=True,
         positions="alibi",
-        qk_norm="none",
-        qkv_bias=True,
-        output_bias=True,
-        gated=False,
         activation="gelu_tanh",
-        mlp_bias=True,
+        **PLAIN,
     )
 
 

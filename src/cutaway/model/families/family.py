@@ -39,6 +39,17 @@ class Family:
     ignored: tuple[str, ...] = ()
 
 
+PLAIN: dict[str, Any] = {
+    "norm": "layer",
+    "norm_bias": True,
+    "qk_norm": "none",
+    "qkv_bias": True,
+    "output_bias": True,
+    "gated": False,
+    "mlp_bias": True,
+}
+"""What the families before Llama have in common: LayerNorm, an MLP without a gate, and biases everywhere."""
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": "relu",
     "gelu": "gelu",
@@ -162,6 +173,12 @@ def windows(config: Json, window: int | None) -> dict[str, Any]:
         "sparsity": Sparsity("window", window),
         "local_layers": tuple(i for i, kind in enumerate(kinds) if kind == "sliding_attention"),
     }
+
+
+def window_everywhere(config: Json) -> dict[str, Any]:
+    """Our fields for `sliding_window`, where it holds for every layer."""
+    window = config.get("sliding_window")
+    return windows({"layer_types": ["sliding_attention"] * config["num_hidden_layers"]}, window or None)
 
 
 def layer_types(config: ModelConfig) -> list[str]:

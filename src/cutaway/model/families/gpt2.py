@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cutaway.model.config import ModelConfig
-from cutaway.model.families.family import Family, Json, activation, must_be
+from cutaway.model.families.family import PLAIN, Family, Json, activation, must_be
 from cutaway.model.weights import STACKED_TRANSPOSED, TRANSPOSED, Names
 
 
@@ -25,15 +25,9 @@ def read(config: Json) -> ModelConfig:
         norm_eps=config.get("layer_norm_epsilon", 1e-5),
         tied_embeddings=config.get("tie_word_embeddings", True),
         family="gpt2",
-        norm="layer",
-        norm_bias=True,
         positions="learned",
-        qk_norm="none",
-        qkv_bias=True,
-        output_bias=True,
-        gated=False,
         activation=activation(config.get("activation_function", "gelu_new")),
-        mlp_bias=True,
+        **PLAIN,
     )
 
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cutaway.model.config import Experts, ModelConfig, Sparsity
+from cutaway.model.config import Experts, ModelConfig
 from cutaway.model.families import llama
-from cutaway.model.families.family import Family, Json, experts_of
+from cutaway.model.families.family import Family, Json, experts_of, window_everywhere
 from cutaway.model.weights import Names
 
 
 def read_mistral(config: Json) -> ModelConfig:
     """Mistral: every layer with a window, or none."""
-    fields: dict[str, Any] = {"family": "mistral"}
-    if window := config.get("sliding_window"):
-        fields |= {
-            "sparsity": Sparsity("window", window),
-            "local_layers": tuple(range(config["num_hidden_layers"])),
-        }
-    return llama.read(config, **fields)
+    return llama.read(config, family="mistral", **window_everywhere(config))
 
 
 def write_mistral(config: ModelConfig) -> dict[str, Any]:

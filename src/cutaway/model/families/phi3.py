@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cutaway.model.config import ModelConfig, Sparsity
+from cutaway.model.config import ModelConfig
 from cutaway.model.families import llama
-from cutaway.model.families.family import Family, Json
+from cutaway.model.families.family import Family, Json, window_everywhere
 from cutaway.model.weights import Names
 
 
 def read(config: Json) -> ModelConfig:
     """The shape that config.json describes."""
-    fields: dict[str, Any] = {"family": "phi3"}
-    if window := config.get("sliding_window"):
-        fields |= {"sparsity": Sparsity("window", window), "local_layers": tuple(range(config["num_hidden_layers"]))}
-    return llama.read(config, **fields)
+    return llama.read(config, family="phi3", **window_everywhere(config))
 
 
 def write(config: ModelConfig) -> dict[str, Any]:
