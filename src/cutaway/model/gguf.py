@@ -19,10 +19,9 @@ from cutaway.model.gguf_facts import ARCHITECTURES, Facts, deepest_block
 from cutaway.model.gguf_file import Entry, Kind, Written
 from cutaway.model.gguf_names import FUSED, names
 from cutaway.model.gguf_rope import FACTORS
-from cutaway.model.huggingface import fill, tie
 from cutaway.model.transformer import Transformer
-from cutaway.model.unfilled import unfilled
-from cutaway.model.weights import AS_IT_IS, STACKED, Held, holdings, own_tensors, parts_of
+from cutaway.model.unfilled import unfilled, with_memory
+from cutaway.model.weights import AS_IT_IS, STACKED, Held, fill, holdings, must_match, own_tensors, parts_of, shape_of
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.gguf_header import Metadata, Value
 
@@ -60,9 +59,9 @@ def load_gguf(path: Path, *, dtype: torch.dtype = torch.float32) -> Transformer:
     config = _config(path, facts)
     model = _empty(path, config, dtype)
     rules = _rules(model, facts.architecture, fused=facts.has("attn_qkv.weight"))
-    _must_match(path, model, rules, {name: entry.shape for name, entry in entries.items()}, facts)
-    model.to_empty(device="cpu")
-    tie(model)
+    shapes = {name: entry.shape for name, entry in entries.items()}
+    must_match(path, "its metadata", rules, shapes, own_tensors(model), beside=facts.factors)
+    with_memory(model)
     ours = own_tensors(model)
     with open(path, "rb") as file:
         for name, held in rules.items():
@@ -198,23 +197,6 @@ def _rules(model: Transformer, architecture: str, *, fused: bool) -> dict[str, H
     return holdings(names(architecture, model.config, fused=fused), own_tensors(model), experts)
 
 
-def _must_match(
-    path: Path, model: Transformer, rules: Mapping[str, Held], shapes: Mapping[str, tuple[int, ...]], facts: Facts
-) -> None:
-    """Raise `BadInput` with the first tensor that is missing, not known, or not of the shape that the metadata asks."""
-    ours = own_tensors(model)
-    known = rules.keys() | facts.factors.keys()
-    for name in sorted(known ^ shapes.keys()):
-        problem = "lacks" if name in known else "has an unknown"
-        raise BadInput(f"{path} {problem} tensor {name}; its metadata describes another model")
-    for name, held in rules.items():
-        wanted = held.layout.join([part.to("meta") for part in parts_of(held, ours)]).shape
-        if shapes[name] != tuple(wanted):
-            raise BadInput(
-                f"tensor {name} in {path} has shape {list(shapes[name])}, but its metadata asks for {list(wanted)}"
-            )
-
-
 def _fill(file: BinaryIO, name: str, entry: Entry, held: Held, ours: Mapping[str, Tensor]) -> None:
     """Copy one of their tensors into ours: by rows where they lie in the same order, else whole."""
     if len(entry.shape) == 1 or held.layout not in (AS_IT_IS, STACKED):
@@ -234,7 +216,7 @@ def _tensors(model: Transformer, architecture: str, kind: GGUFKind) -> dict[str,
     ours = own_tensors(model)
     tensors: dict[str, Written] = {}
     for name, held in _rules(model, architecture, fused=architecture in FUSED).items():
-        shape = tuple(held.layout.join([part.to("meta") for part in parts_of(held, ours)]).shape)
+        shape = tuple(shape_of(held, ours))
 
         def make(held: Held = held) -> Tensor:
             return held.layout.join(parts_of(held, ours))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,13 +17,12 @@ from cutaway.model.families import FAMILIES, Family, Unsupported
 from cutaway.model.safetensors_file import Entry
 from cutaway.model.transformer import Transformer
 from cutaway.model.unfilled import unfilled, with_memory
-from cutaway.model.weights import AS_IT_IS, Held, holdings, own_tensors, parts_of
+from cutaway.model.weights import AS_IT_IS, Held, fill, holdings, must_match, own_tensors, parts_of, shape_of
 from cutaway.runs.atomic import write_json
 from cutaway.runs.errors import BadInput
+from cutaway.tokens.special import TOKEN_IDS, TokenIds
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-TokenIds = int | list[int]
-TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
 MOST_LAYERS = 4096
 MAPPED_FROM = 16 * 2**20
 """Bytes of a tensor from which it stays in its file until it is used."""
@@ -48,9 +46,9 @@ def load_model(directory: Path, *, dtype: torch.dtype = torch.float32) -> Transf
     rules = rules_of(model)
     places = {name: (path, entry) for path in files for name, entry in safetensors_file.read_header(path).items()}
     places = _under_our_prefix(places, rules, FAMILIES[config.family], tied_name(model))
-    _must_match(directory, model, rules, {name: entry.shape for name, (_, entry) in places.items()})
+    shapes = {name: entry.shape for name, (_, entry) in places.items()}
+    must_match(directory, "config.json", rules, shapes, own_tensors(model))
     with_memory(model)
-    tie(model)
     ours = own_tensors(model)
     for path in files:
         with open(path, "rb") as file:
@@ -74,7 +72,7 @@ def save_model(
 ) -> None:
     """Write `config.json`, `generation_config.json` and the weights, in their own type or in `dtype`.
 
-    `token_ids` are what `read_token_ids` gives: which tokens begin, end and pad a sequence.
+    `token_ids` are what a tokenizer's `token_ids` gives: which tokens begin, end and pad a sequence.
     """
     directory.mkdir(parents=True, exist_ok=True)
     dtype = dtype or next(model.parameters()).dtype
@@ -82,16 +80,6 @@ def save_model(
     write_json(directory / "config.json", config_json(model.config, token_ids or {}, dtype))
     if token_ids:
         write_json(directory / "generation_config.json", {**token_ids, "do_sample": False})
-
-
-def read_token_ids(directory: Path) -> dict[str, TokenIds]:
-    """Which tokens begin, end and pad a sequence, by `generation_config.json` or else `config.json`."""
-    found: dict[str, TokenIds] = {}
-    for name in ("config.json", "generation_config.json"):
-        with suppress(OSError, ValueError):
-            settings = json.loads((directory / name).read_text("utf-8"))
-            found |= {key: settings[key] for key in TOKEN_IDS if settings.get(key) is not None}
-    return found
 
 
 def read_config(directory: Path) -> ModelConfig:
@@ -206,14 +194,6 @@ def tied_name(model: Transformer) -> str | None:
     return name
 
 
-def tie(model: Transformer) -> None:
-    """Let one matrix serve where the configuration says so; `to_empty` parts them."""
-    if model.config.tied_embeddings and model.config.head in ("linear", "masked"):
-        model.unembed.weight = model.embed.weight
-    if model.encoder:
-        model.encoder.embed.weight = model.embed.weight
-
-
 def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> str | None:
     """The name of our tensor that one of theirs is to the byte, so that it need not be copied; None if none is.
 
@@ -222,13 +202,6 @@ def lies_alike(held: Held, entry: Entry, ours: Mapping[str, Tensor]) -> str | No
     ((own, index), *_) = held.ours
     alike = held.layout is AS_IT_IS and index is None and ours[own].dtype == entry.dtype
     return own if alike and entry.begin % entry.dtype.itemsize == 0 and entry.end - entry.begin >= MAPPED_FROM else None
-
-
-def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
-    """Copy one of their tensors into ours."""
-    parts = parts_of(held, ours)
-    for part, piece in zip(parts, held.layout.split(theirs, [part.shape for part in parts]), strict=True):
-        part.copy_(piece)
 
 
 def _under_our_prefix(
@@ -245,22 +218,6 @@ def _under_our_prefix(
     return found
 
 
-def _must_match(
-    directory: Path, model: Transformer, rules: Mapping[str, Held], shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise `BadInput` with the first tensor that is missing, not known, or not of the shape that config.json asks."""
-    ours = own_tensors(model)
-    for name in sorted(rules.keys() ^ shapes.keys()):
-        problem = "lacks" if name in rules else "has an unknown"
-        raise BadInput(f"{directory} {problem} tensor {name}; config.json describes another model")
-    for name, held in rules.items():
-        wanted = held.layout.join(parts_of(held, ours)).shape
-        if shapes[name] != wanted:
-            raise BadInput(
-                f"tensor {name} in {directory} has shape {list(shapes[name])}, but config.json asks for {list(wanted)}"
-            )
-
-
 def save_weights(model: Transformer, directory: Path, dtype: torch.dtype, largest_shard: int) -> None:
     """Write the weights under their family's names, into one file or into several with an index."""
     family, ours = FAMILIES[model.config.family], own_tensors(model)
@@ -268,7 +225,7 @@ def save_weights(model: Transformer, directory: Path, dtype: torch.dtype, larges
     shards: list[dict[str, Any]] = [{}]
     sizes = [0]
     for name, held in rules_of(model).items():
-        shape = held.layout.join([part.to("meta") for part in parts_of(held, ours)]).shape
+        shape = shape_of(held, ours)
         size = shape.numel() * dtype.itemsize
         if sizes[-1] and sizes[-1] + size > largest_shard:
             shards.append({})

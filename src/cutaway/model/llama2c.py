@@ -14,10 +14,9 @@ from torch import Tensor
 
 from cutaway.model.config import ModelConfig
 from cutaway.model.gguf_names import paired
-from cutaway.model.huggingface import tie
 from cutaway.model.safetensors_file import raw
 from cutaway.model.transformer import Transformer
-from cutaway.model.unfilled import unfilled
+from cutaway.model.unfilled import unfilled, with_memory
 from cutaway.model.weights import AS_IT_IS, Layout, own_tensors
 from cutaway.runs.errors import BadInput
 
@@ -60,8 +59,7 @@ def load_llama2c(path: Path, *, dtype: torch.dtype = torch.float32) -> Transform
     if end != size:
         raise BadInput(f"{path} goes on for {size - end} bytes after its last tensor; the header lies")
     model = unfilled(config, dtype)
-    model.to_empty(device="cpu")
-    tie(model)
+    with_memory(model)
     ours = own_tensors(model)
     with open(path, "rb") as file:
         for place in places:

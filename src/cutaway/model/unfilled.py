@@ -41,10 +41,14 @@ def unfilled(config: ModelConfig, dtype: torch.dtype) -> Transformer:
 
 
 def with_memory(model: Transformer) -> None:
-    """Give each weight memory of its own, with whatever is in it; those that were tied must be tied again.
+    """Give each weight memory of its own, with whatever is in it, and tied weights one between them.
 
     Not by `to_empty`: for weights without memory that loads as much of torch as drawing them does.
     """
     for module in model.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
             setattr(module, name, nn.Parameter(torch.empty(weight.shape, dtype=weight.dtype), requires_grad=False))
+    if model.config.tied_embeddings and model.config.head in ("linear", "masked"):
+        model.unembed.weight = model.embed.weight
+    if model.encoder:
+        model.encoder.embed.weight = model.embed.weight

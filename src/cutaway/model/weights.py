@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cutaway.model.config import ModelConfig
+from cutaway.runs.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -105,3 +107,41 @@ def parts_of(held: Held, tensors: Mapping[str, Tensor]) -> list[Tensor]:
 def own_tensors(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights by name, one that is used twice only once."""
     return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+def fill(held: Held, theirs: Tensor, ours: Mapping[str, Tensor]) -> None:
+    """Copy one of their tensors into ours."""
+    parts = parts_of(held, ours)
+    for part, piece in zip(parts, held.layout.split(theirs, [part.shape for part in parts]), strict=True):
+        part.copy_(piece)
+
+
+def shape_of(held: Held, ours: Mapping[str, Tensor]) -> torch.Size:
+    """The shape of one of their tensors, put together without any numbers."""
+    return held.layout.join([part.to("meta") for part in parts_of(held, ours)]).shape
+
+
+def must_match(
+    place: Path,
+    description: str,
+    rules: Mapping[str, Held],
+    shapes: Mapping[str, tuple[int, ...]],
+    ours: Mapping[str, Tensor],
+    *,
+    beside: Iterable[str] = (),
+) -> None:
+    """Raise `BadInput` with the first tensor that is missing, not known, or not of the shape that it should have.
+
+    `place` holds tensors of these `shapes`; `description` is what says how they should be; those `beside` are known to
+    be none of the model's own.
+    """
+    known = rules.keys() | set(beside)
+    for name in sorted(known ^ shapes.keys()):
+        problem = "lacks" if name in known else "has an unknown"
+        raise BadInput(f"{place} {problem} tensor {name}; {description} describes another model")
+    for name, held in rules.items():
+        wanted = shape_of(held, ours)
+        if shapes[name] != tuple(wanted):
+            raise BadInput(
+                f"tensor {name} in {place} has shape {list(shapes[name])}, but {description} asks for {list(wanted)}"
+            )

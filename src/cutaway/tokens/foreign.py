@@ -14,16 +14,9 @@ from tokenizers import Tokenizer as Backend
 
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.chat_template import render
+from cutaway.tokens.special import FORCED_IDS, TOKEN_IDS, TokenIds
 from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
 
-TOKEN_IDS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-)
 GUARD = "\ue000"
 """Put into a special token's name inside a message, so that the name stays text. It is of a private use area."""
 
@@ -103,7 +96,7 @@ class ForeignTokenizer(Tokenizer):
     def open(cls, directory: Path, backend: Backend) -> ForeignTokenizer:
         """The tokenizer of a Hugging Face directory, with what the files beside `tokenizer.json` say of it."""
         settings = _json(directory / "special_tokens_map.json") | _json(directory / "tokenizer_config.json")
-        model = _json(directory / "config.json") | _json(directory / "generation_config.json")
+        ids = read_token_ids(directory)
         template = settings.get("chat_template") or ""
         if isinstance(template, list):  # several by name
             named = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", template)}
@@ -116,15 +109,15 @@ class ForeignTokenizer(Tokenizer):
             name = token.get("content") if isinstance(token, dict) else token
             return backend.token_to_id(name) if isinstance(name, str) else None
 
-        begin = model.get("bos_token_id")
-        eos = model.get("eos_token_id")
+        named, begin = id_of("bos_token"), ids.get("bos_token_id")
+        eos = ids.get("eos_token_id")
         ends = [id_of("eos_token"), *(eos if isinstance(eos, list) else [eos])]
         return cls(
             backend,
             chat_template=cast("str", template),
-            begin=id_of("bos_token") if id_of("bos_token") is not None else begin,
+            begin=named if named is not None else begin if isinstance(begin, int) else None,
             ends=list(dict.fromkeys(end for end in ends if isinstance(end, int))),
-            ids={key: model[key] for key in TOKEN_IDS if model.get(key) is not None},
+            ids=ids,
             settings={key: value for key, value in settings.items() if key != "chat_template"},
         )
 
@@ -256,6 +249,12 @@ def _guard(text: str, names: Collection[str]) -> str:
     for name in names:
         text = text.replace(name, name[0] + GUARD + name[1:])
     return text
+
+
+def read_token_ids(directory: Path) -> dict[str, TokenIds]:
+    """Which tokens begin, end and pad a sequence, by `generation_config.json` or else `config.json`."""
+    found = _json(directory / "config.json") | _json(directory / "generation_config.json")
+    return {key: found[key] for key in (*TOKEN_IDS, *FORCED_IDS) if found.get(key) is not None}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -26,3 +26,9 @@ CHAT_TEMPLATE = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- '<|assistant|>' -}}{%- endif -%}
 """
+
+TokenIds = int | list[int]
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id")
+"""What a model's configuration calls the tokens that begin, end and pad a sequence."""
+FORCED_IDS = ("forced_bos_token_id", "forced_eos_token_id")
+"""Those that some models are made to begin and end with."""
