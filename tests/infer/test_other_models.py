@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import zoo
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, processors
 
@@ -17,12 +17,6 @@ from cutaway.infer import GREEDY, stream
 from cutaway.runs import BadInput
 
 transformers = pytest.importorskip("transformers")
-
-spec = importlib.util.spec_from_file_location("zoo", Path(__file__).parents[1] / "model" / "zoo.py")
-assert spec
-assert spec.loader
-zoo: Any = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(zoo)
 
 
 def directory(path: Path, name: str, *, around: tuple[int, int] | None = None) -> tuple[Path, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
+
+import zoo
 
 V = 352
 WIDE: dict[str, Any] = {
@@ -48,25 +46,12 @@ UNSAYABLE = ("qwen2-window",)
 """Those of the zoo that are left out: a window that llama.cpp does not have."""
 
 
-def zoo() -> ModuleType:
-    """The zoo of all families."""
-    if "zoo" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("zoo", Path(__file__).with_name("zoo.py"))
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["zoo"] = module
-        spec.loader.exec_module(module)
-    return sys.modules["zoo"]
-
-
 def names() -> list[str]:
     """The models that there are here."""
-    return [name for name in zoo().DECODERS if name not in UNSAYABLE]
+    return [name for name in zoo.DECODERS if name not in UNSAYABLE]
 
 
 def build(name: str, *, seed: int = 0, **more: Any) -> Any:
     """A random model, as `transformers` builds it."""
-    architecture, settings = zoo().DECODERS[name]
-    zoo().ALL[f"wide {name}"] = (architecture, {**settings, **OVERRIDES.get(name, WIDE), **more})
-    return zoo().build(f"wide {name}", seed)
+    architecture, settings = zoo.DECODERS[name]
+    return zoo.made(architecture, {**settings, **OVERRIDES.get(name, WIDE), **more}, seed)

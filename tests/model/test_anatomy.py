@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -29,16 +29,7 @@ from cutaway.train.optimizer import Optimizer, OptimizerSettings
 transformers = pytest.importorskip("transformers")
 
 
-def _zoo() -> Any:
-    spec = importlib.util.spec_from_file_location("zoo_to_count", Path(__file__).with_name("zoo.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ZOO: dict[str, tuple[str, dict[str, Any]]] = _zoo().ALL
+ZOO: dict[str, tuple[str, dict[str, Any]]] = zoo.ALL
 TINY = ModelConfig(vocab_size=50, n_layers=3, d_model=32, n_heads=4, n_kv_heads=2, d_head=8, d_mlp=64, context=16)
 
 

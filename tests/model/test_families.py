@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import zoo
 from safetensors.torch import load_file
 
 from cutaway.model import KVCache, Transformer, load_model, save_model
 from cutaway.model.families import FAMILIES
-from cutaway.model.huggingface import read_token_ids
 from cutaway.runs import BadInput
+from cutaway.tokens.foreign import read_token_ids
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
-
-
-def _zoo() -> Any:
-    spec = importlib.util.spec_from_file_location("zoo", Path(__file__).with_name("zoo.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["zoo"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = _zoo()
 
 
 @pytest.fixture(scope="module", params=list(zoo.ALL))

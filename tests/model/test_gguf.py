@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import pickle
 import struct
 import subprocess
@@ -11,10 +10,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 from typing import Any, get_args
 
 import gguf
+import gguf_zoo as zoo
 import numpy as np
 import pytest
 import torch
@@ -33,16 +32,6 @@ from cutaway.tokens.gguf_header import header_bytes, padding, read_header
 pytest.importorskip("transformers")
 
 
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = _beside("gguf_zoo")
 LLAMA = ModelConfig(
     vocab_size=64, n_layers=2, d_model=64, n_heads=4, n_kv_heads=2, d_head=16, d_mlp=96, context=64,
     family="llama", qk_norm="none", norm_eps=1e-5,

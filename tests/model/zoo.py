@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
-import transformers
+
+transformers = pytest.importorskip("transformers")
 
 V = 211
 COMMON: dict[str, Any] = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -193,8 +195,12 @@ ALL = {**DECODERS, **ENCODERS, **SEQ2SEQS}
 
 
 def build(name: str, seed: int = 0) -> Any:
+    """A random model of the zoo."""
+    return made(*ALL[name], seed)
+
+
+def made(architecture: str, settings: dict[str, Any], seed: int = 0) -> Any:
     """A random model, its weights large enough that no part of it is without effect."""
-    architecture, settings = ALL[name]
     cls = getattr(transformers, architecture)
     torch.manual_seed(seed)
     model = cls(cls.config_class(**settings, attn_implementation="eager"))

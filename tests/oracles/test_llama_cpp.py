@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import pydoc_data.topics
 import random
@@ -10,9 +9,9 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import gguf_zoo as zoo
 import numpy as np
 import pytest
 import torch
@@ -41,18 +40,6 @@ PROMPTS = [
 CONTEXT = 256
 """Positions; llama.cpp gives no fewer."""
 TINY = Path(__file__).parents[3] / "shared/data/tiny-model"
-
-
-def _zoo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gguf_zoo", Path(__file__).parents[1] / "model/gguf_zoo.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-zoo = _zoo()
 
 
 @contextmanager
