@@ -72,7 +72,7 @@ def stages(**functions: Callable[[StageContext[Words]], None]) -> list[Stage[Any
             functions["read"],
             lambda recipe: recipe.read,
             outputs=("text",),
-            files=lambda settings: [settings.file] if settings.file else [],
+            files=lambda recipe: [recipe.read.file] if recipe.read.file else [],
         ),
         Stage(
             "count",

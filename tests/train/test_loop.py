@@ -13,11 +13,12 @@ from cutaway.model import ModelConfig, Transformer
 from cutaway.runs import BadInput, CutawayError, MetricsLog, SilentProgress
 from cutaway.train import Example, LoopSettings, Rows, Source, Watch, lay_out, train
 from cutaway.train.checkpoint import checkpoints
-from cutaway.train.loop import flops_per_token
+from cutaway.train.cost import flops_per_token
 from cutaway.train.machine import can_compile
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
 from cutaway.train.pretrain import PretrainSettings
-from cutaway.train.step import TrainStep, language_loss, select
+from cutaway.train.objectives import LanguageModelling, language_loss, select
+from cutaway.train.step import TrainStep
 
 CONFIG = ModelConfig(vocab_size=50, n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_head=16, d_mlp=64, context=32)
 SETTINGS = LoopSettings(tokens=40 * 4 * 16, batch_tokens=64, row_length=16, compile=False, checkpoint_seconds=1e-6)
@@ -43,7 +44,8 @@ def test_rows_are_filled_in_shares_and_from_the_seed_alone() -> None:
     assert (rows.tokens == 2).all(1).sum() == 10
     assert np.array_equal(rows.tokens, lay_out(sources, 40, 8, seed=3).tokens)
     assert not np.array_equal(rows.tokens, lay_out(sources, 40, 8, seed=4).tokens)
-    inputs, targets, learned = rows.batch(1, 4)
+    batch = rows.batch(1, 4)
+    inputs, targets, learned = batch["tokens"], batch["targets"], batch["learned"]
     assert torch.equal(inputs[:, 1:], targets[:, :-1])
     assert learned[targets == 1].all()
     twos_of = torch.from_numpy(rows.learned[(rows.tokens == 2).all(1)].astype(float))
@@ -138,15 +140,26 @@ def test_a_step_takes_batches_with_more_and_fewer_tokens_to_learn(compiled: bool
     if compiled and not can_compile():
         pytest.skip("no C++ compiler")
     model = new_model()
-    step = TrainStep(model, Optimizer(model, OptimizerSettings()), compiled=compiled, dtype=torch.float32)
+    step = TrainStep(
+        model.requires_grad_(True),
+        LanguageModelling(),
+        Optimizer(model, OptimizerSettings()),
+        compiled=compiled,
+        dtype=torch.float32,
+    )
     inputs = torch.arange(16).view(2, 8) % CONFIG.vocab_size
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    assert step(inputs, inputs, torch.zeros(2, 8, dtype=torch.bool), scale=1.0) == (0.0, 0.0)
+
+    def batch(share: float) -> dict[str, torch.Tensor]:
+        return {"tokens": inputs, "targets": inputs, "learned": torch.arange(16).view(2, 8) < 16 * share}
+
+    nothing = step(batch(0.0), scale=1.0)
+    assert (nothing.loss, nothing.norm) == (0.0, 0.0)
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     for share in (0.3, 1.0, 0.6):
-        loss, norm = step(inputs, inputs, torch.arange(16).view(2, 8) < 16 * share, scale=0.1)
-        assert 0 < loss < 10
-        assert norm > 0
+        outcome = step(batch(share), scale=0.1)
+        assert 0 < outcome.loss < 10
+        assert outcome.norm > 0
 
 
 def test_flops_per_token_count_every_product() -> None:

@@ -37,7 +37,7 @@ def test_muon_equals_pytorchs_step_by_step() -> None:
     shapes = [(24, 16), (24, 16), (16, 32), (16, 16)]
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = [torch.nn.Parameter(weight.detach().clone()) for weight in ours]
-    muon = StackedMuon(ours, momentum=0.95, weight_decay=0.1)
+    muon = StackedMuon({str(i): weight for i, weight in enumerate(ours)}, momentum=0.95, weight_decay=0.1)
     reference = torch.optim.Muon(theirs, lr=0.02, momentum=0.95, weight_decay=0.1, nesterov=True)
     for _ in range(5):
         for a, b in zip(ours, theirs, strict=True):

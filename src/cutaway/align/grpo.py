@@ -28,9 +28,10 @@ from cutaway.model import Transformer
 from cutaway.runs import CutawayError, MetricsLog, Progress, Settings
 from cutaway.tokens import Tokenizer
 from cutaway.train import Rows
-from cutaway.train.checkpoint import Position, load_checkpoint, save_checkpoint
+from cutaway.train.checkpoint import Checkpoints, Parts, Position, put_weights, weights_of
+from cutaway.train.interruption import stoppable
+from cutaway.train.objectives import language_loss, select
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
-from cutaway.train.step import language_loss, select
 
 
 class Practice(Settings):
@@ -102,26 +103,37 @@ def grpo(
     `metrics.jsonl` and `checkpoints/`, and resumes from them to the same bits.
     """
     optimizer = Optimizer(model.requires_grad_(True), settings.optimizer)
-    position = load_checkpoint(directory / "checkpoints", model, optimizer) or Position(0, 0.0)
+    checkpoints = Checkpoints(directory / "checkpoints")
+    position = Position()
+    if found := checkpoints.load(weights_of(model)):
+        position, parts = found
+        put_weights(model, parts["model"], checkpoints.root)
+        optimizer.load_state_dict(parts["optimizer"])
     log = MetricsLog(directory / "metrics.jsonl")
     log.truncate_after(position.step)
-    spent, saved_at = position.seconds, time.monotonic()
-    with progress.task("rl", settings.steps, "updates") as task:
+    saved_at = time.monotonic()
+
+    def state() -> tuple[Position, Parts]:
+        return position, {"model": weights_of(model), "optimizer": optimizer.state_dict()}
+
+    with progress.task("rl", settings.steps, "updates") as task, stoppable() as stopping, checkpoints.kept(state):
         for step in range(position.step, settings.steps):
             began = time.perf_counter()
             problems = draw(random.Random(f"{seed} {step}"), settings.problems)
             rollouts = roll_out(model, tokenizer, problems, grade, settings, seed=seed * 1_000_003 + step)
-            loss, norm = update(model, optimizer, rollouts, replay, settings, step)
-            if not (abs(loss) < float("inf") and norm < float("inf")):
-                raise CutawayError(
-                    f"the loss or its gradient is not finite at update {step}; lower rl.optimizer's rates"
-                )
-            spent += time.perf_counter() - began
-            figures = figures_of(rollouts)
-            log.append({"step": step + 1, "seconds": round(spent, 3), "loss": loss, "grad_norm": norm, **figures})
+            with stopping.hold():
+                loss, norm = update(model, optimizer, rollouts, replay, settings, step)
+                if not (abs(loss) < float("inf") and norm < float("inf")):
+                    raise CutawayError(
+                        f"the loss or its gradient is not finite at update {step}; lower rl.optimizer's rates"
+                    )
+                position = Position(step + 1, position.seconds + time.perf_counter() - began)
+                figures = figures_of(rollouts)
+                seconds = round(position.seconds, 3)
+                log.append({"step": step + 1, "seconds": seconds, "loss": loss, "grad_norm": norm, **figures})
             task.update(step + 1, reward=figures["reward"], length=figures["correct_length"])
             if step + 1 == settings.steps or time.monotonic() - saved_at > settings.checkpoint_seconds:
-                save_checkpoint(directory / "checkpoints", Position(step + 1, spent), model, optimizer)
+                checkpoints.save(*state())
                 saved_at = time.monotonic()
     model.eval().requires_grad_(False)
 
@@ -203,10 +215,10 @@ def update(
         (loss * settings.max_tokens).backward()
         total += float(loss.detach()) * settings.max_tokens
     if settings.replay_rows and len(replay):
-        inputs, targets, learned = replay.batch(step % (len(replay) // settings.replay_rows), settings.replay_rows)
-        positions, chosen = select(targets, learned)
+        rows = replay.batch(step % (len(replay) // settings.replay_rows), settings.replay_rows)
+        positions, chosen = select(rows["targets"], rows["learned"])
         if len(positions):
-            loss = settings.replay_weight * language_loss(model, inputs, positions, chosen)
+            loss = settings.replay_weight * language_loss(model, rows["tokens"], positions, chosen)
             loss.backward()
             total += float(loss.detach())
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))

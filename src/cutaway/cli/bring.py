@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+import typer
 
 from cutaway.cli.progress import TerminalProgress
 
@@ -22,19 +25,39 @@ def bring(
 ) -> Path:
     """Run `recipe` with the options of the command line up to `until`; give the run's directory."""
     # Imported here: the rooms behind these bring PyTorch, for which `--help` need not wait.
-    from cutaway.pipeline import Recipe, find_recipe, run_recipe
+    from cutaway.pipeline import find_recipe, read_recipe
     from cutaway.pipeline.find import default_run
-    from cutaway.runs import RunDirectory, load_recipe
+    from cutaway.runs.recipe import quoted
 
     overrides = list(sets or [])
     if text:
-        # Absolute, so that the run can be carried on with from another directory. JSON's strings are TOML's too.
-        paths = [str(path.resolve()) for path in text]
-        overrides.append(f"corpus.text={json.dumps(paths, ensure_ascii=False)}")
+        # Absolute, so that the run can be carried on with from another directory.
+        overrides.append(f"corpus.text={quoted([str(path.resolve()) for path in text])}")
     if seed is not None:
         overrides.append(f"seed={seed}")
-    resolved = load_recipe(find_recipe(recipe), overrides, Recipe)
-    run = RunDirectory(out or default_run(recipe))
+    resolved, stages = read_recipe(find_recipe(recipe), overrides)
+    run = out or default_run(recipe)
+    return carry_out(resolved, stages, run, until=until, again=again, compare=compare)
+
+
+def carry_out(
+    recipe: Any, stages: Any, directory: Path, *, until: str | None = None, again: bool = False, compare: bool = False
+) -> Path:
+    """Bring the run in `directory` up to `until`, showing how far it is; give the directory.
+
+    Of several processes that `torchrun` started, the first does that; the others train with it and end here.
+    """
+    from cutaway.pipeline import run_recipe
+    from cutaway.pipeline.together import follow
+    from cutaway.runs import RunDirectory
+    from cutaway.train.distributed import processes
+
+    if not processes().is_first:
+        # How it came to be stopped the first one says.
+        with suppress(KeyboardInterrupt):
+            follow(stages, processes())
+        raise typer.Exit
+    run = RunDirectory(directory)
     with TerminalProgress() as progress:
-        run_recipe(resolved, run, progress, until, again=again, compare=compare)
+        run_recipe(recipe, stages, run, progress, until, again=again, compare=compare, processes=processes())
     return run.path

@@ -21,6 +21,7 @@ from cutaway.cli import (
     demo,
     evaluate,
     export,
+    finetune,
     generate,
     grpo,
     models,
@@ -31,10 +32,12 @@ from cutaway.cli import (
     tokenizer,
 )
 from cutaway.cli.help import with_example
-from cutaway.runs import CutawayError
+from cutaway.runs import CutawayError, Terminated
 
 STOPPED = 130
 """The exit code of a program that Ctrl-C ended, as shells have it."""
+TERMINATED = 143
+"""And of one that SIGTERM did."""
 
 app = typer.Typer(
     name="cutaway",
@@ -48,7 +51,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (demo, run, pretrain, sft, grpo, chat, generate, serve, evaluate, export, anatomy):
+for verb in (demo, run, pretrain, sft, grpo, finetune, chat, generate, serve, evaluate, export, anatomy):
     verb.add_to(app)
 app.add_typer(models.app)
 app.add_typer(corpus.app)
@@ -80,13 +83,15 @@ def run_command(arguments: Sequence[str]) -> int:
         _traceback_if_wanted()
         _tell(_in_one_line(error))
         return error.exit_code
+    except Terminated:
+        code = TERMINATED
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:
         _traceback_if_wanted()
         _tell(f"{type(error).__name__}: {error} (set CUTAWAY_TRACEBACK=1 to see where)")
         return 1
-    if code == STOPPED:
+    if code in (STOPPED, TERMINATED):
         print("stopped; the same command carries on", file=sys.stderr)
     return code if isinstance(code, int) else 0
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+from rich.console import Console
 
 from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
@@ -21,7 +24,28 @@ def add_to(app: typer.Typer) -> None:
 
 
 def pretrain(
-    recipe: Recipe, out: Out = None, seed: Seed = None, text: Text = None, sets: Set = None, again: Again = False
+    recipe: Recipe,
+    out: Out = None,
+    seed: Seed = None,
+    text: Text = None,
+    sets: Set = None,
+    again: Again = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Train nothing; show where the time of a step goes.")
+    ] = False,
 ) -> None:
     """Run a recipe up to its pretrained model."""
-    bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets, again=again)
+    if not profile:
+        bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets, again=again)
+        return
+    run = bring(recipe, until="shards", out=out, seed=seed, text=text, sets=sets, again=again)
+    from cutaway.cli.profile_table import table_of
+    from cutaway.pipeline import Recipe as RecipeOfRun
+    from cutaway.pipeline.profiling import profile_pretraining
+    from cutaway.runs import RunDirectory, load_recipe
+
+    console = Console(highlight=False)
+    console.print("\nprofiling some steps; compiling takes half a minute the first time")
+    seen = profile_pretraining(RunDirectory(run), load_recipe(run / "recipe.toml", [], RecipeOfRun))
+    for part in table_of(seen):
+        console.print(part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,8 +20,10 @@ from cutaway.model.hub import hub
 from cutaway.model.taps import Change
 from cutaway.runs import BadInput
 from cutaway.tokens import ForeignTokenizer, Tokenizer
+from cutaway.train.lora import merge_lora
+from cutaway.train.peft_format import load_adapter
 
-MODEL_STAGES = ("pretrain", "sft", "rl")
+MODEL_STAGES = ("pretrain", "sft", "rl", "finetune")
 """Stages of a run that leave a model, in order."""
 
 
@@ -129,9 +131,17 @@ def _cut(ids: list[int], most: int) -> list[int]:
 def load(reference: str | Path) -> LanguageModel:
     """Open a model: a run (its last finished stage), `RUN:STAGE`, or a Hugging Face directory.
 
-    Also a `.gguf` file, a llama2.c `.bin` file, a name of `cutaway models`, or `hub:OWNER/NAME`. Raises `BadInput` if
-    there is no such model, or its files are damaged.
+    Also a `.gguf` file, a llama2.c `.bin` file, a name of `cutaway models`, or `hub:OWNER/NAME`. `MODEL+DIRECTORY` is a
+    model with the adapter in a directory (PEFT's format) merged into it. Raises `BadInput` if there is no such model,
+    or its files are damaged.
     """
+    base, plus, adapter = str(reference).rpartition("+")
+    if plus and not Path(reference).exists():
+        lm = load(base)
+        load_adapter(lm.model, Path(adapter))
+        merge_lora(lm.model)
+        lm.model.requires_grad_(False)
+        return replace(lm, name=str(reference))
     path = find_model(str(reference))
     if path.suffix == ".gguf":
         from cutaway.model.gguf import load_gguf

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cutaway.model.attention import Attention, Inputs
 from cutaway.model.cache import KVCache
@@ -41,6 +42,7 @@ class Block(nn.Module):
         super().__init__()
         self.config = config
         self.layer = layer
+        self.dropout = 0.0
         self.attn = Attention(config)
         self.ln1, self.ln1_post = norms(config, first=layer == 0)
         if config.kind == "encoder-decoder":
@@ -75,7 +77,9 @@ class Block(nn.Module):
 
     def after(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
         """A branch's output."""
-        return norm(x, tap) if norm else x
+        if norm:
+            x = norm(x, tap)
+        return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
     def added(self, norm: Norm | None, x: Tensor, tap: Tap) -> Tensor:
         """The stream with the branch's output added."""
@@ -97,7 +101,7 @@ def read_memory(block: Block, residual: Tensor, memory: Memory, cache: KVCache |
     states = None if kept is not None and kept.filled else memory.states
     x = block.before(block.ln_cross, residual, tap.under("ln_cross."))
     out = block.cross_attn(x, memory.reach, None, kept, tap.under("cross_attn."), states)
-    residual = residual + tap("hook_cross_attn_out", out)
+    residual = residual + tap("hook_cross_attn_out", block.after(None, out, tap))
     return tap("hook_resid_mid2", block.added(block.ln_cross, residual, tap.under("ln_cross.")))
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from cutaway.runs.cache import cache_directory
 from cutaway.runs.errors import BadInput
 
 
@@ -85,9 +86,7 @@ def model_cache() -> Path:
     """Where models are kept: $CUTAWAY_CACHE, else cutaway/models in $XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("CUTAWAY_CACHE"):
         return Path(own).expanduser()
-    # The XDG specification has a relative path there ignored.
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "cutaway" / "models"
+    return cache_directory() / "models"
 
 
 def lookup(name: str) -> KnownModel:

@@ -12,11 +12,17 @@ from torch.nn import functional as F
 from cutaway.model.config import Activation, Experts, ModelConfig
 from cutaway.model.taps import Tap
 
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """GELU, nearly: x · sigmoid(1.702 x) (Hendrycks and Gimpel 2016, section 2)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
-    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "quick_gelu": quick_gelu,
     "silu": F.silu,
 }
 

@@ -30,6 +30,7 @@ class Stack(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.dropout = 0.0
         self.embed = nn.Embedding(config.vocab_size, config.d_model)
         if config.positions == "learned":
             self.pos_embed = nn.Embedding(config.position_offset + config.context, config.d_model)
@@ -91,7 +92,9 @@ class Stack(nn.Module):
         if config.n_token_types:
             types = torch.zeros_like(tokens) if token_types is None else token_types
             residual = residual + tap("hook_token_type_embed", self.type_embed(types))
-        return self.ln_embed(residual, tap.under("ln_embed.")) if config.embedding_norm else residual
+        if config.embedding_norm:
+            residual = self.ln_embed(residual, tap.under("ln_embed."))
+        return F.dropout(residual, self.dropout, self.training) if self.dropout else residual
 
     def placed(self, positions: Tensor, tap: Tap) -> Tensor:
         """What the embeddings of positions add, `[position, d_model]`, or one a sequence of the batch."""

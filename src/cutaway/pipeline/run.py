@@ -12,35 +12,42 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from cutaway.pipeline.recipe import Recipe
 from cutaway.pipeline.stage import Stage, StageContext
-from cutaway.pipeline.stages import STAGES
+from cutaway.pipeline.together import Call
 from cutaway.runs import BadInput, Manifest, Progress, RunDirectory, StageRecord, atomic, to_toml
 from cutaway.runs.manifest import hash_files, hash_object, hash_path, peak_memory
+from cutaway.train.step import Alone
 
 AnyStage = Stage[Any]
+AnyRecipe = Any
+"""The settings of a run of some kind; each has a `seed`. See `cutaway.pipeline.kinds`."""
 
 
 def run_recipe(
-    recipe: Recipe,
+    recipe: AnyRecipe,
+    every: Sequence[AnyStage],
     run: RunDirectory,
     progress: Progress,
     until: str | None = None,
     *,
     again: bool = False,
     compare: bool = False,
+    processes: Alone | None = None,
 ) -> None:
-    """Bring `run` up to the stage or verb `until` (None: all of the recipe), doing only what is not done yet.
+    """Bring `run` up to the stage or verb `until` (None: all of `every`), doing only what is not done yet.
 
     With `compare` the optional stages too, which make what the assistant is compared with. Stopped at any moment, by
-    Ctrl-C or kill -9, the same call carries on.
+    Ctrl-C or kill -9, the same call carries on. Of several `processes` this is the first; the others `follow` it.
 
     Raises:
         BadInput: another process uses the run, there is no such stage, a stage found its input at fault, or the run
             holds models that were trained otherwise and would be lost; `again` says that they may be.
         CutawayError: a stage failed, or the disk is full.
     """
-    run_stages(needed_for(until, STAGES), recipe, run, progress, every=STAGES, again=again, optional=compare)
+    stages = needed_for(until, every)
+    run_stages(stages, recipe, run, progress, every=every, again=again, optional=compare, processes=processes)
+    if processes:
+        processes.same(None)  # the others may go
 
 
 def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
@@ -58,13 +65,14 @@ def needed_for(until: str | None, stages: Sequence[AnyStage]) -> list[AnyStage]:
 
 def run_stages(
     stages: Sequence[AnyStage],
-    recipe: Recipe,
+    recipe: AnyRecipe,
     run: RunDirectory,
     progress: Progress,
     *,
     every: Sequence[AnyStage] = (),
     again: bool = False,
     optional: bool = False,
+    processes: Alone | None = None,
 ) -> None:
     """Go through `stages` in order, which names every stage after its inputs. See `run_recipe`.
 
@@ -73,7 +81,7 @@ def run_stages(
     with run.lock():
         manifest = _manifest(run, recipe.seed)
         for stage in stages:
-            _must_exist(stage.files(stage.settings(recipe)))
+            _must_exist(stage.files(recipe))
         _discard(_outdated(every or stages, recipe, run, manifest), run, manifest, again=again)
         atomic.write_text(run.path / "recipe.toml", to_toml(recipe))
         unchanged: list[str] = []
@@ -86,7 +94,7 @@ def run_stages(
             else:
                 _tell(unchanged, progress)
                 with progress.stage(stage.name):
-                    _run_stage(stage, recipe, run, manifest, progress)
+                    _run_stage(stage, recipe, run, manifest, progress, processes or Alone())
             # Not before it is on record as finished: until then they are what a killed stage resumes from.
             for name in stage.scratch:
                 shutil.rmtree(run.stage(stage.folder) / name, ignore_errors=True)
@@ -108,7 +116,7 @@ def _must_exist(paths: Iterable[Path]) -> None:
             raise BadInput(f"there is no file or folder {path}")
 
 
-def _outdated(every: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, manifest: Manifest) -> list[AnyStage]:
+def _outdated(every: Sequence[AnyStage], recipe: AnyRecipe, run: RunDirectory, manifest: Manifest) -> list[AnyStage]:
     """The stages on record, of those that are costly, whose settings or inputs are others now, or will be."""
     names: set[str] = set()
     for stage in every:
@@ -118,7 +126,7 @@ def _outdated(every: Sequence[AnyStage], recipe: Recipe, run: RunDirectory, mani
     return [stage for stage in every if stage.costly and stage.name in names]
 
 
-def _will_differ(record: StageRecord, stage: AnyStage, recipe: Recipe, manifest: Manifest) -> bool:
+def _will_differ(record: StageRecord, stage: AnyStage, recipe: AnyRecipe, manifest: Manifest) -> bool:
     """Whether the stage was made from other settings or inputs.
 
     An input that is being made again of its own settings, because something had harmed it, will be what it was.
@@ -149,7 +157,7 @@ def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest
         _clear(stage, run)
 
 
-def _forget_if_changed(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> None:
+def _forget_if_changed(stage: AnyStage, recipe: AnyRecipe, run: RunDirectory, manifest: Manifest) -> None:
     """Clear away a stage that nobody asked for now, if it was made from other settings or inputs: no stale results."""
     record = manifest.stages.get(stage.name)
     if record is None or _is_same_work(record, stage, recipe, manifest):
@@ -164,7 +172,7 @@ def _tell(unchanged: list[str], progress: Progress) -> None:
         unchanged.clear()
 
 
-def _is_done(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest) -> bool:
+def _is_done(stage: AnyStage, recipe: AnyRecipe, run: RunDirectory, manifest: Manifest) -> bool:
     record = manifest.stages.get(stage.name)
     return (
         record is not None
@@ -175,7 +183,9 @@ def _is_done(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manif
     )
 
 
-def _run_stage(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Manifest, progress: Progress) -> None:
+def _run_stage(
+    stage: AnyStage, recipe: AnyRecipe, run: RunDirectory, manifest: Manifest, progress: Progress, processes: Alone
+) -> None:
     directory = run.stage(stage.folder)
     earlier = manifest.stages.get(stage.name)
     resumes = earlier is not None and _is_same_work(earlier, stage, recipe, manifest)
@@ -200,7 +210,10 @@ def _run_stage(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Man
         with atomic.told_plainly(directory):
             directory.mkdir(parents=True, exist_ok=True)
             manifest.write(run)
-            context = StageContext(run, directory, stage.settings(recipe), recipe.seed, progress, recipe)
+            together = processes if stage.together else Alone()
+            if stage.together:
+                processes.same(Call(stage.name, run.path, recipe))
+            context = StageContext(run, directory, stage.settings(recipe), recipe.seed, progress, recipe, together)
             stage.function(context)
             record.outputs = hash_files(directory, stage.outputs)
         record.state = "finished"
@@ -215,25 +228,25 @@ def _run_stage(stage: AnyStage, recipe: Recipe, run: RunDirectory, manifest: Man
         _write_if_possible(manifest, run, must=record.state == "finished")
 
 
-def _is_same_work(record: StageRecord, stage: AnyStage, recipe: Recipe, manifest: Manifest) -> bool:
+def _is_same_work(record: StageRecord, stage: AnyStage, recipe: AnyRecipe, manifest: Manifest) -> bool:
     return record.settings_hash == _settings_hash(stage, recipe) and record.inputs == _input_hashes(
         stage, recipe, manifest
     )
 
 
-def _settings_hash(stage: AnyStage, recipe: Recipe) -> str:
+def _settings_hash(stage: AnyStage, recipe: AnyRecipe) -> str:
     whole = recipe.model_dump(mode="json")
     used = {key: reduce(getitem, key.split("."), whole) for key in stage.uses}
     return hash_object({"settings": stage.settings(recipe).model_dump(mode="json"), **used})
 
 
-def _input_hashes(stage: AnyStage, recipe: Recipe, manifest: Manifest) -> dict[str, str]:
+def _input_hashes(stage: AnyStage, recipe: AnyRecipe, manifest: Manifest) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for name in stage.inputs:
         record = manifest.stages.get(name)
         # An input that is not finished has no hash; of those only an optional one is in a finished stage's record.
         hashes[name] = hash_object(record.outputs) if record and record.state == "finished" else ""
-    for path in stage.files(stage.settings(recipe)):
+    for path in stage.files(recipe):
         # What cannot be read is the stage's to complain about, in its own words.
         with suppress(OSError):
             hashes[str(path)] = hash_path(path)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 
-from cutaway.pipeline.recipe import Recipe
 from cutaway.runs import Progress, RunDirectory
+from cutaway.train.step import Alone
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -25,7 +25,10 @@ class StageContext(Generic[S]):
     settings: S
     seed: int
     progress: Progress
-    recipe: Recipe
+    recipe: Any
+    """The whole recipe, of whichever kind the stage is for."""
+    processes: Alone = field(default_factory=Alone)
+    """Those that do the stage together."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Stage(Generic[S]):
     verb: str
     """The command that brings a run up to this stage; several stages may share one."""
     function: Callable[[StageContext[S]], None]
-    settings: Callable[[Recipe], S]
+    settings: Callable[[Any], S]
     """Its section of the recipe."""
     inputs: tuple[str, ...] = ()
     """The stages whose outputs it reads."""
@@ -51,10 +54,12 @@ class Stage(Generic[S]):
     """What in its directory is of no use once the stage has finished; removed only when the manifest says so."""
     uses: tuple[str, ...] = ("seed",)
     """What else of the recipe it reads ("owner", "sft.mixture"); a change there counts as a change of its settings."""
-    files: Callable[[S], Iterable[Path]] = lambda settings: ()
+    files: Callable[[Any], Iterable[Path]] = lambda recipe: ()
     """Files and folders outside the run that it reads: inputs too."""
     costly: bool = False
     """Whether its outputs take so long to make that they are never thrown away unasked."""
+    together: bool = False
+    """Whether all processes of a run do it; any other stage is done by the first one alone."""
     optional: bool = False
     """Whether it runs only when asked for: a comparison that the finished assistant does not need."""
     place: str | None = None

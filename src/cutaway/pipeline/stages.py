@@ -25,12 +25,13 @@ from cutaway.pipeline.materials import (
     training_of,
     write_shards,
 )
+from cutaway.pipeline.recipe import Recipe
 from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.pipeline.teaching import KNOWN, rows_of_sft
-from cutaway.pipeline.watching import unwatched, watch_pretraining
-from cutaway.runs import Settings
+from cutaway.pipeline.watching import watch_pretraining
+from cutaway.runs import RunDirectory, Settings
 from cutaway.tokens import TokenizerSettings, train_tokenizer
-from cutaway.train import Source
+from cutaway.train import Source, unwatched
 from cutaway.train.pretrain import PretrainSettings, keep_model, pretrain
 
 MODELS = ("pretrain", "sft", "rl")
@@ -45,8 +46,8 @@ def _corpus(context: StageContext[CorpusSettings]) -> None:
     build_corpus(context.settings, context.seed, context.directory, context.progress)
 
 
-def _users_texts(settings: CorpusSettings) -> Iterable[Path]:
-    return map(Path, settings.text)
+def _users_texts(recipe: Recipe) -> Iterable[Path]:
+    return map(Path, recipe.corpus.text)
 
 
 def _tokenizer(context: StageContext[TokenizerSettings]) -> None:
@@ -67,20 +68,26 @@ def _baselines(context: StageContext[NoSettings]) -> None:
 
 def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
-    tokenizer, shares = tokenizer_of(run), settings.shares
+    tokenizer, sources = tokenizer_of(run), pretraining_sources(run, context.recipe)
+    watch = watch_pretraining(run, context.directory, tokenizer, settings, context.progress)
+    pretrain(settings, tokenizer, sources, context.directory, context.progress, watch, context.seed, context.processes)
+
+
+def pretraining_sources(run: RunDirectory, recipe: Recipe) -> list[Source]:
+    """What a run's model is pretrained on."""
+    settings, tokenizer = recipe.pretrain, tokenizer_of(run)
+    shares = settings.shares
     # A few refusals, of people who occur nowhere: to tell these from those it reads about takes long to learn. What it
     # will know of the latter is not known yet; fine-tuning asks.
     mixture = Mixture(refusal=9)
     # About forty tokens a conversation; each is met about once.
     n = round(settings.tokens * shares.chat / (shares.real + shares.world + shares.chat) / 40)
-    chat = examples(tokenizer, conversations(materials_of(run, context.recipe), mixture, n, context.seed)) if n else []
-    sources = [
+    chat = examples(tokenizer, conversations(materials_of(run, recipe), mixture, n, recipe.seed)) if n else []
+    return [
         Source("real", examples_of(run, "real", tokenizer), shares.real),
         Source("world", examples_of(run, "world", tokenizer), shares.world),
         Source("chat", chat, shares.chat),
     ]
-    watch = watch_pretraining(run, context.directory, tokenizer, settings, context.progress)
-    pretrain(settings, tokenizer, sources, context.directory, context.progress, watch, context.seed)
 
 
 def _sft(context: StageContext[SftSettings]) -> None:
@@ -151,6 +158,7 @@ STAGES: tuple[Stage[Any], ...] = (
     Stage(
         name="pretrain",
         costly=True,
+        together=True,
         verb="pretrain",
         function=_pretrain,
         settings=lambda recipe: recipe.pretrain,

@@ -45,11 +45,6 @@ def watch_pretraining(
     return Watch(max(1, settings.steps // LOOKS), look)
 
 
-def unwatched() -> Watch:
-    """Look at nothing."""
-    return Watch(2**62, lambda model, step: {})
-
-
 def some_of(documents: list[Document]) -> list[Document]:
     """Every n-th document, so that some of each source make up about `GLANCE_BYTES`."""
     size = sum(len(document.text.encode()) for document in documents)

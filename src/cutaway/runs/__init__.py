@@ -2,7 +2,7 @@
 
 from cutaway.runs import atomic
 from cutaway.runs.directory import RunDirectory
-from cutaway.runs.errors import BadInput, CutawayError
+from cutaway.runs.errors import BadInput, CutawayError, Terminated
 from cutaway.runs.manifest import Manifest, StageRecord
 from cutaway.runs.metrics import MetricsLog
 from cutaway.runs.progress import Progress, SilentProgress, Task
@@ -21,6 +21,7 @@ __all__ = [
     "SilentProgress",
     "StageRecord",
     "Task",
+    "Terminated",
     "atomic",
     "load_recipe",
     "read_results",

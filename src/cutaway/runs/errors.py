@@ -17,3 +17,7 @@ class BadInput(CutawayError):
     """The person's own input (a file, a key, a name, a number) is at fault."""
 
     exit_code = 2
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM; like Ctrl-C, it is no failure."""

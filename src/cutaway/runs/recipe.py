@@ -68,6 +68,11 @@ def to_toml(model: BaseModel) -> str:
     return tomli_w.dumps(_without_none(model.model_dump(mode="json")))
 
 
+def quoted(value: str | Sequence[str]) -> str:
+    """A string or strings as the value of an override: JSON's strings are TOML's too."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

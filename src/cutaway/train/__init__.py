@@ -1,6 +1,7 @@
 """Training."""
 
-from cutaway.train.loop import LoopSettings, Watch, train
+from cutaway.train.loop import Watch, train, unwatched
 from cutaway.train.rows import Example, Rows, Source, lay_out
+from cutaway.train.settings import LoopSettings
 
-__all__ = ["Example", "LoopSettings", "Rows", "Source", "Watch", "lay_out", "train"]
+__all__ = ["Example", "LoopSettings", "Rows", "Source", "Watch", "lay_out", "train", "unwatched"]

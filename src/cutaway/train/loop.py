@@ -4,132 +4,298 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from pydantic import Field
+from torch import nn
 
-from cutaway.model import ModelConfig, Transformer
-from cutaway.model.anatomy import anatomy_of
-from cutaway.model.flops import flops_of
-from cutaway.runs import CutawayError, MetricsLog, Progress, Settings
-from cutaway.train.checkpoint import Position, load_checkpoint, save_checkpoint
-from cutaway.train.machine import can_compile, compute_dtype, matmul_flops
-from cutaway.train.optimizer import Optimizer, OptimizerSettings
-from cutaway.train.rows import Rows
-from cutaway.train.step import TrainStep
+from cutaway.runs import CutawayError, MetricsLog, Progress, SilentProgress
+from cutaway.train.checkpoint import Checkpoints, Position, put_weights, weights_of
+from cutaway.train.distributed import gather, gathered_in, parallelise
+from cutaway.train.ema import WeightAverage
+from cutaway.train.faults import first_not_finite
+from cutaway.train.interruption import stoppable
+from cutaway.train.machine import can_compile, compute_dtype, keep_freed_memory, matmul_flops
+from cutaway.train.objectives import Batch, Feed, LanguageModelling, Objective
+from cutaway.train.optimizer import Optimizer
+from cutaway.train.recompute import recomputed
+from cutaway.train.settings import LoopSettings
+from cutaway.train.step import Alone, Outcome, TrainStep
+from cutaway.train.trackers import followers
 
 COMPILE_PAYS_AFTER = 1_000_000
 """Tokens from which on a compiled step has won back the half minute that a cold compilation takes."""
-
-
-class LoopSettings(Settings):
-    """How long to train, in what portions, and how the learning rate goes."""
-
-    tokens: int = Field(ge=1, description="tokens to train on in all")
-    batch_tokens: int = Field(default=2048, ge=32, description="tokens a step")
-    row_length: int = Field(default=256, ge=16, description="tokens a row: how far back training looks")
-    warmup: float = Field(default=0.02, ge=0, le=1, description="share of the steps in which the learning rate rises")
-    decay: float = Field(default=0.5, ge=0, le=1, description="share of the steps in which it falls, at the end")
-    final: float = Field(default=0.0, ge=0, le=1, description="where it falls to, as a share of the highest")
-    clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
-    optimizer: OptimizerSettings = OptimizerSettings()
-    compile: bool | None = Field(default=None, description="torch.compile; left out: where it pays for itself")
-    checkpoint_seconds: float = Field(default=60.0, gt=0, description="seconds between checkpoints")
-
-    @property
-    def batch_rows(self) -> int:
-        """Rows a step."""
-        return max(1, self.batch_tokens // self.row_length)
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-        return max(1, self.tokens // (self.batch_rows * self.row_length))
-
-    def scale(self, step: int) -> float:
-        """The learning rate of a step as a share of the highest: up, level, down (warm-up, stable, decay)."""
-        rising, falling = max(1, round(self.warmup * self.steps)), max(1, round(self.decay * self.steps))
-        up = (step + 1) / rising
-        down = self.final + (1 - self.final) * (self.steps - step) / falling
-        return min(1.0, up, down)
+MOST_SKIPPED = 8
+"""Steps left out one after another before it is plain that none will be finite again."""
 
 
 @dataclass(frozen=True)
 class Watch:
     """What to look at during training: called with the model at the first step, each `every` steps and the last.
 
-    It gives figures for that step's line of metrics, such as `val_bpb`.
+    It gives figures for that step's line of metrics, such as `val_bpb`; of the first of them less is better.
     """
 
     every: int
-    look: Callable[[Transformer, int], dict[str, float]]
+    look: Callable[[Any, int], dict[str, float]]
+
+
+def unwatched() -> Watch:
+    """Look at nothing."""
+    return Watch(2**62, lambda model, step: {})
 
 
 def train(
-    model: Transformer, rows: Rows, settings: LoopSettings, directory: Path, progress: Progress, watch: Watch, name: str
+    model: nn.Module,
+    feed: Feed,
+    settings: LoopSettings,
+    directory: Path,
+    progress: Progress,
+    watch: Watch,
+    name: str,
+    objective: Objective | None = None,
+    processes: Alone | None = None,
 ) -> None:
-    """Train `model` in place on `rows`, resuming from the last checkpoint in `directory` if there is one.
+    """Train `model` in place, resuming from the last checkpoint in `directory` if there is one.
 
-    Writes `metrics.jsonl` and `checkpoints/`. A resumed run ends with the same bits as an unbroken one.
+    All of its weights, or those that require a gradient if only some do. Without an `objective` it learns to foretell
+    tokens. Writes `metrics.jsonl` and `checkpoints/`. A resumed run ends with the same bits as an unbroken one. Ctrl-C
+    and SIGTERM leave a checkpoint of the last whole step. With `processes` (`cutaway.train.distributed`) all of them
+    train it together, each calling this; the first alone looks and writes, and all end with the whole model.
 
     Raises:
-        CutawayError: the loss or its gradient is not finite; the checkpoint before it stays.
+        CutawayError: the loss or its gradient is not finite; the checkpoint before it stays. Or the disk is full.
     """
-    torch.manual_seed(0)
-    optimizer = Optimizer(model, settings.optimizer)
-    position = load_checkpoint(directory / "checkpoints", model, optimizer) or Position(0, 0.0)
-    log = MetricsLog(directory / "metrics.jsonl")
-    log.truncate_after(position.step)
-    dtype = compute_dtype()
-    compiled = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
-    step_once = TrainStep(model, optimizer, compiled=compiled and can_compile(), dtype=dtype, clip=settings.clip)
-    step_tokens = settings.batch_rows * settings.row_length
-    ceiling = matmul_flops(dtype)
-    spent, saved_at = position.seconds, time.monotonic()
-    with progress.task(name, settings.steps, "steps") as task:
-        for step in range(position.step, settings.steps):
-            began = time.perf_counter()
-            scale = settings.scale(step)
-            inputs, targets, learned = rows.batch(step, settings.batch_rows)
-            loss, norm = step_once(inputs, targets, learned, scale=scale)
-            seconds = time.perf_counter() - began
-            spent += seconds
-            if not (abs(loss) < float("inf") and norm < float("inf")):
-                raise CutawayError(
-                    f"the loss or its gradient is not finite at step {step} of {name} (loss {loss}, norm {norm}); "
-                    "lower the learning rates and run again: it goes on from the last checkpoint"
+    Training(model, feed, settings, directory, progress, watch, name, objective, processes).run()
+
+
+class Training:
+    """One training and where it stands."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        feed: Feed,
+        settings: LoopSettings,
+        directory: Path,
+        progress: Progress,
+        watch: Watch,
+        name: str,
+        objective: Objective | None = None,
+        processes: Alone | None = None,
+    ) -> None:
+        keep_freed_memory()
+        self.whole, self.feed, self.settings, self.watch, self.name = model, feed, settings, watch, name
+        self.processes = processes or Alone()
+        self.directory, self.progress = directory, progress if self.processes.is_first else SilentProgress()
+        self.objective: Objective = objective or LanguageModelling(settings.z_loss)
+        if not any(weight.requires_grad for weight in model.parameters()):
+            model.requires_grad_(True)
+        set_dropout(model, settings.dropout)
+        # Measured in each process, and yet one for all.
+        dtype = compute_dtype() if settings.precision == "auto" else getattr(torch, settings.precision)
+        self.dtype = self.processes.same(dtype)
+        worth_it = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
+        compiled = worth_it and can_compile()
+        # `model` is what is trained: the whole one, or where it is divided this process's part of its twin.
+        self.model, summed, self.sharing = parallelise(
+            model, self.objective, settings.parallel, self.dtype, self.processes, compiled=compiled
+        )
+        self.optimizer = Optimizer(self.model, settings.optimizer)
+        self.average = WeightAverage(self.model, settings.ema) if settings.ema else None
+        self.checkpoints = Checkpoints(directory / "checkpoints", keep=settings.keep, processes=self.processes)
+        self.position = self.resume()
+        self.log = MetricsLog(directory / "metrics.jsonl")
+        if self.processes.is_first:
+            self.log.truncate_after(self.position.step)
+        self.step_once = TrainStep(
+            self.model,
+            summed,
+            self.optimizer,
+            compiled=compiled and not (self.divided and settings.parallel == "shard"),
+            dtype=self.dtype,
+            clip=settings.clip,
+            micro_rows=settings.rows_at_once,
+            processes=self.sharing,
+        )
+
+    @property
+    def divided(self) -> bool:
+        """Whether each process has only a part of the weights."""
+        return self.model is not self.whole
+
+    def resume(self) -> Position:
+        """Take up the last checkpoint, if there is one."""
+        found = self.checkpoints.load(weights_of(self.model))
+        if found is None:
+            return Position()
+        position, parts = found
+        self.put(parts)
+        return position
+
+    def put(self, parts: dict[str, dict[str, torch.Tensor]]) -> None:
+        """Take the state that `parts` gave."""
+        put_weights(self.model, parts["model"], self.checkpoints.root)
+        self.optimizer.load_state_dict(parts["optimizer"])
+        if self.average:
+            self.average.load_state_dict(parts["average"])
+
+    def parts(self) -> dict[str, dict[str, torch.Tensor]]:
+        """All that a checkpoint holds."""
+        parts = {"model": weights_of(self.model), "optimizer": self.optimizer.state_dict()}
+        return parts | ({"average": self.average.state_dict()} if self.average else {})
+
+    def run(self) -> None:
+        """All steps that are left; then the model is that of the last one, or of the best where it ended early."""
+        settings, saved_at = self.settings, time.monotonic()
+        with ExitStack() as stack:
+            track = settings.track if self.processes.is_first else ()
+            self.trackers = followers(track, self.directory, self.position.step, settings.model_dump(mode="json"))
+            for tracker in self.trackers:
+                stack.callback(tracker.finish)
+            stack.enter_context(recomputed(self.model, wanted=settings.recompute))
+            self.stopping = stack.enter_context(stoppable(together=self.processes.world > 1))
+            task = stack.enter_context(self.progress.task(self.name, settings.steps, "steps"))
+            stack.enter_context(self.checkpoints.kept(lambda: (self.position, self.parts())))
+            ended = self.ends_early()
+            while self.position.step < settings.steps and not ended:
+                figures = self.step()
+                task.update(
+                    self.position.step,
+                    loss=figures["loss"],
+                    tok_s=figures["tokens_per_second"],
+                    mfu=figures["flops_utilization"],
+                    **{key: value for key, value in figures.items() if key.startswith("val_")},
                 )
-            speed = step_tokens / seconds
-            flops = flops_per_token(model.config, settings.row_length, learned=float(learned.float().mean()))
-            figures = {
-                "step": step + 1,
-                "tokens": (step + 1) * step_tokens,
-                "seconds": round(spent, 3),
-                "loss": loss,
-                "lr": scale * settings.optimizer.muon_lr,
-                "grad_norm": norm,
-                "tokens_per_second": round(speed, 1),
-                "flops_utilization": round(speed * flops / ceiling, 4),
-            }
-            last = step + 1 == settings.steps
-            if last or step == 0 or (step + 1) % watch.every == 0:
-                figures |= watch.look(model, step + 1)
-                model.train()
-            log.append(figures)
-            shown = {key: figures[key] for key in ("val_bpb",) if key in figures}
-            task.update(step + 1, loss=loss, tok_s=speed, mfu=figures["flops_utilization"], **shown)
-            if last or time.monotonic() - saved_at > settings.checkpoint_seconds:
-                save_checkpoint(directory / "checkpoints", Position(step + 1, spent), model, optimizer)
-                saved_at = time.monotonic()
-    model.eval().requires_grad_(False)
+                ended = self.ends_early()
+                due = time.monotonic() - saved_at > settings.checkpoint_seconds
+                stop, due = self.processes.any(self.stopping.asked is not None, due)
+                if stop:
+                    self.stopping.agreed()
+                better = bool(settings.patience) and self.position.is_best
+                if due or better or ended or self.position.step == settings.steps:
+                    self.checkpoints.save(self.position, self.parts())
+                    saved_at = time.monotonic()
+            if ended:
+                self.progress.say(
+                    f"no better {self.scored} for {settings.patience} looks: ended early, with the model of step "
+                    f"{self.position.best_step:,}"
+                )
+        if settings.patience and (best := self.checkpoints.load_best(weights_of(self.model))):
+            self.put(best)
+        if self.divided:
+            gather(self.watched(), self.whole)
+        elif self.average:
+            self.average.swap(self.model)
+        set_dropout(self.whole, 0.0)
+        self.whole.eval().requires_grad_(False)
+
+    scored = "score"
+
+    def ends_early(self) -> bool:
+        """Whether the watched figure has not become better for as long as patience lasts."""
+        return 0 < self.settings.patience <= self.position.since_best
+
+    def step(self) -> dict[str, float]:
+        """One step, with what is watched after it; its line of metrics."""
+        settings, step = self.settings, self.position.step
+        began = time.perf_counter()
+        # What is drawn in a step (dropout) follows from its number, so nothing need be remembered of it; and from the
+        # process's, for each has other rows.
+        torch.manual_seed(step + (self.sharing.rank << 40))
+        batch = self.feed.batch(step, settings.batch_rows)
+        outcome = self.step_once.gradient(batch)
+        if not outcome.finite:
+            self.not_finite(batch, outcome)
+        with self.stopping.hold():
+            self.step_once.apply(outcome, scale=settings.scale(step))
+            if self.average:
+                self.average.update(self.model, step)
+            seconds = time.perf_counter() - began
+            figures = self.figures(batch, outcome, seconds)
+            self.position = replace(
+                self.position,
+                step=step + 1,
+                seconds=self.position.seconds + seconds,
+                score=None,
+                skipped=0 if outcome.finite else self.position.skipped + 1,
+            )
+            if step == 0 or self.position.step == settings.steps or self.position.step % self.watch.every == 0:
+                figures |= self.look()
+            if self.processes.is_first:
+                self.log.append(figures)
+            for tracker in self.trackers:
+                tracker.log(figures, self.position.step)
+        return figures
+
+    def look(self) -> dict[str, float]:
+        """What is watched of the model, or of its average where there is one."""
+        with self.shown():
+            seen = self.watch.look(self.whole, self.position.step) if self.processes.is_first else {}
+        seen = self.processes.same(seen)
+        self.model.train()
+        if seen:
+            self.scored, score = next(iter(seen.items()))
+            best = self.position.best
+            if best is None or score < best:
+                at = {"best": score, "best_step": self.position.step, "since_best": 0}
+            else:
+                at = {"since_best": self.position.since_best + 1}
+            self.position = replace(self.position, score=score, **at)
+        return seen
+
+    def watched(self) -> dict[str, torch.Tensor]:
+        """The weights that are watched and kept: the last ones, or their average."""
+        return self.average.weights if self.average else weights_of(self.model)
+
+    def shown(self) -> AbstractContextManager[None]:
+        """Within the block the whole model has the weights that are watched."""
+        if self.divided:
+            return gathered_in(self.whole, self.watched(), self.processes)
+        return self.average.in_place_of(self.model) if self.average else nullcontext()
+
+    def figures(self, batch: Batch, outcome: Outcome, seconds: float) -> dict[str, float]:
+        """A step's line of metrics."""
+        settings, done = self.settings, self.position.step + 1
+        tokens = settings.batch_rows * settings.row_length
+        ceiling = matmul_flops(self.dtype) * self.processes.world
+        return {
+            "step": done,
+            "tokens": done * tokens,
+            "seconds": round(self.position.seconds + seconds, 3),
+            "loss": outcome.loss,
+            "lr": settings.scale(done - 1) * self.optimizer.lr,
+            "grad_norm": outcome.norm,
+            "tokens_per_second": round(tokens / seconds, 1),
+            "flops_utilization": round(self.objective.flops(self.whole, batch) / seconds / ceiling, 4),
+        }
+
+    def not_finite(self, batch: Batch, outcome: Outcome) -> None:
+        """Raise an error that names the batch and the tensor, unless the step is to be left out."""
+        settings, step = self.settings, self.position.step
+        if self.divided:
+            gather(weights_of(self.model), self.whole)
+        first = first_not_finite(self.whole, self.objective, batch)
+        rows = f"rows {step * settings.batch_rows:,} to {(step + 1) * settings.batch_rows - 1:,}"
+        what = (
+            f"the loss or its gradient is not finite at step {step} of {self.name}, {rows} "
+            f"(loss {outcome.loss}, norm {outcome.norm}; the first that is not is {first})"
+        )
+        if settings.nonfinite == "skip" and self.position.skipped < MOST_SKIPPED:
+            self.progress.say(f"{what}; the step is left out")
+            return
+        again = f"{MOST_SKIPPED} steps before it were not either; " if settings.nonfinite == "skip" else ""
+        self.checkpoints.wait()
+        raise CutawayError(
+            f"{what}; {again}lower the learning rates and run again: it goes on from the last checkpoint"
+        )
 
 
-def flops_per_token(config: ModelConfig, length: int, *, learned: float = 1.0) -> float:
-    """Operations of a training step for one token of a row of `length`: forward, and twice that backward.
-
-    As `cutaway.model.flops` counts them, but the unembedding only for the share of tokens that is `learned`.
-    """
-    once = flops_of(anatomy_of(config), length)[-1]
-    return 3 * (once.forward - (1 - learned) * once.unembedding)
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Let every block leave out this share of what its branches write, in training (Srivastava et al. 2014)."""
+    for module in model.modules():
+        if hasattr(module, "dropout"):
+            setattr(module, "dropout", share)  # noqa: B010

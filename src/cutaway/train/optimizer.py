@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from cutaway.runs.recipe import Settings
+from cutaway.train import sharded
 
 
 class OptimizerSettings(Settings):
     """Step sizes and their companions."""
 
+    kind: Literal["muon", "adamw"] = Field(
+        default="muon", description="muon: Muon for the blocks' matrices and AdamW for the rest; adamw: AdamW for all"
+    )
     muon_lr: float = Field(default=0.02, gt=0, description="learning rate of the blocks' matrices")
     adamw_lr: float = Field(default=0.004, gt=0, description="learning rate of embeddings and norm gains")
     momentum: float = Field(default=0.95, ge=0, lt=1, description="Muon's momentum")
@@ -23,25 +27,35 @@ class OptimizerSettings(Settings):
 
 
 class Optimizer:
-    """Both optimisers behind one `step`, `zero_grad`, `state_dict` and `load_state_dict`."""
+    """Both optimisers behind one `step`, `zero_grad`, `state_dict` and `load_state_dict`.
+
+    They move the weights that require a gradient, and no others.
+    """
 
     def __init__(self, model: nn.Module, settings: OptimizerSettings) -> None:
-        named = dict(model.named_parameters())
-        hidden = [weight for name, weight in named.items() if name.startswith("blocks.") and weight.dim() == 2]
-        inside = {id(weight) for weight in hidden}
-        rest = [weight for weight in named.values() if id(weight) not in inside]
+        named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        inside = {
+            name: weight for name, weight in named.items() if settings.kind == "muon" and moved_by_muon(name, weight)
+        }
         self.settings = settings
-        self.muon = StackedMuon(hidden, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        self.muon = StackedMuon(inside, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        self.rest = {name: weight for name, weight in named.items() if name not in inside}
+        # Biases and gains are not pulled towards nothing. What is divided is not updated in one call with what is not.
+        groups: dict[Any, list[nn.Parameter]] = defaultdict(list, {(0.0, False): []})
+        for weight in self.rest.values():
+            groups[settings.weight_decay if weight.dim() > 1 else 0.0, sharded.is_divided(weight)].append(weight)
         self.adamw = torch.optim.AdamW(
-            [
-                {"params": [weight for weight in rest if weight.dim() == 2], "weight_decay": settings.weight_decay},
-                {"params": [weight for weight in rest if weight.dim() != 2], "weight_decay": 0.0},
-            ],
+            [{"params": weights, "weight_decay": decay} for (decay, _), weights in groups.items()],
             lr=settings.adamw_lr,
             betas=settings.betas,
             eps=1e-10,
             fused=True,
         )
+
+    @property
+    def lr(self) -> float:
+        """The highest learning rate, of whichever moves the most."""
+        return self.settings.muon_lr if self.muon.stacks else self.settings.adamw_lr
 
     def step(self, scale: float) -> None:
         """One update, each learning rate times `scale`."""
@@ -52,54 +66,77 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
-        for weight in self.muon.weights:
-            weight.grad = None
+        self.muon.zero_grad()
         self.adamw.zero_grad(set_to_none=True)
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that an unbroken run would remember, flat, as tensors by name."""
-        state = {f"muon.{i}": momentum for i, momentum in enumerate(self.muon.momenta)}
-        for i, moments in self.adamw.state_dict()["state"].items():
-            state |= {f"adamw.{i}.{name}": value for name, value in moments.items()}
+    def state_dict(self) -> dict[str, Tensor]:
+        """All that an unbroken run would remember, flat, as tensors named after their weights."""
+        state = {f"muon.{name}": momentum for name, momentum in self.muon.state_dict().items()}
+        for name, weight in self.rest.items():
+            state |= {f"adamw.{name}.{moment}": value for moment, value in self.adamw.state[weight].items()}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take up where `state_dict` left off."""
-        for i in range(len(self.muon.momenta)):
-            self.muon.momenta[i] = state[f"muon.{i}"].clone()
-        whole = self.adamw.state_dict()
-        moments: dict[int, dict[str, Tensor]] = defaultdict(dict)
-        for name, value in state.items():
-            if name.startswith("adamw."):
-                _, i, moment = name.split(".")
-                moments[int(i)][moment] = value
-        self.adamw.load_state_dict(whole | {"state": dict(moments)})
+        self.muon.load_state_dict(state)
+        for name, weight in self.rest.items():
+            moments = {moment: state.get(f"adamw.{name}.{moment}") for moment in ("step", "exp_avg", "exp_avg_sq")}
+            if moments["step"] is not None:
+                self.adamw.state[weight] = {key: value.clone() for key, value in moments.items() if value is not None}
+
+
+def moved_by_muon(name: str, weight: Tensor) -> bool:
+    """Whether a weight is a matrix between two activations: inside a block, and no adapter."""
+    return "blocks." in name and weight.dim() == 2 and "lora_" not in name
 
 
 class StackedMuon:
     """Muon (Jordan et al. 2024): momentum, made orthogonal, with matrices of one shape worked as one batch."""
 
-    def __init__(self, weights: list[nn.Parameter], *, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
-        by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
-        for weight in weights:
-            by_shape[weight.shape].append(weight)
-        self.weights = weights
-        self.stacks = list(by_shape.values())
+    def __init__(self, weights: dict[str, nn.Parameter], *, momentum: float = 0.95, weight_decay: float = 0.0) -> None:
+        alike: dict[Any, dict[str, nn.Parameter]] = defaultdict(dict)
+        for name, weight in weights.items():
+            alike[weight.shape, sharded.axis(weight)][name] = weight
+        self.stacks = list(alike.values())
         self.momentum = momentum
         self.weight_decay = weight_decay
-        self.momenta = [torch.zeros(len(stack), *stack[0].shape, device=stack[0].device) for stack in self.stacks]
+        self.momenta = [
+            torch.stack([torch.zeros_like(sharded.local(weight)) for weight in stack.values()])
+            for stack in self.stacks
+        ]  # fmt: skip
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """One Nesterov update; its size is that of AdamW for square matrices, more for tall ones."""
         for stack, momentum in zip(self.stacks, self.momenta, strict=True):
-            gradient = torch.stack([weight.grad for weight in stack if weight.grad is not None])
+            weights = list(stack.values())
+            gradient = torch.stack([sharded.local(weight.grad) for weight in weights if weight.grad is not None])
             momentum.lerp_(gradient, 1 - self.momentum)
-            update = orthogonalize(gradient.lerp_(momentum, self.momentum))
-            rows, columns = update.shape[-2:]
+            update = sharded.whole_matrices(gradient.lerp_(momentum, self.momentum), weights[0], orthogonalize)
+            rows, columns = weights[0].shape
             update *= -lr * max(1.0, rows / columns) ** 0.5
-            for weight, change in zip(stack, update, strict=True):
-                weight.mul_(1 - lr * self.weight_decay).add_(change)
+            for weight, change in zip(weights, update, strict=True):
+                sharded.local(weight).mul_(1 - lr * self.weight_decay).add_(change)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for stack in self.stacks:
+            for weight in stack.values():
+                weight.grad = None
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The momentum of each weight, by its name."""
+        return {
+            name: sharded.like(value, weight)
+            for stack, momentum in zip(self.stacks, self.momenta, strict=True)
+            for (name, weight), value in zip(stack.items(), momentum, strict=True)
+        }
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take each weight's momentum from `muon.` and its name."""
+        for stack, momentum in zip(self.stacks, self.momenta, strict=True):
+            for name, value in zip(stack, momentum, strict=True):
+                value.copy_(sharded.local(state[f"muon.{name}"]))
 
 
 POLYNOMIALS = (

@@ -12,8 +12,10 @@ from pydantic import Field, model_validator
 from cutaway.model import ModelConfig, Transformer, save_model
 from cutaway.runs import Progress, Settings
 from cutaway.tokens import Tokenizer
-from cutaway.train.loop import LoopSettings, Watch, train
+from cutaway.train.loop import Watch, train
 from cutaway.train.rows import Source, lay_out
+from cutaway.train.settings import LoopSettings
+from cutaway.train.step import Alone
 
 
 class PretrainShares(Settings):
@@ -95,13 +97,18 @@ def pretrain(
     progress: Progress,
     watch: Watch,
     seed: int,
+    processes: Alone | None = None,
 ) -> Transformer:
-    """Train a new model on `sources` and write it to `directory/model`; resumes from the checkpoints there."""
+    """Train a new model on `sources` and write it to `directory/model`; resumes from the checkpoints there.
+
+    With `processes` all of them train it together, and the first writes it.
+    """
     rows = lay_out(sources, settings.steps * settings.batch_rows, settings.row_length, seed)
     torch.manual_seed(seed)
     model = Transformer(settings.config(tokenizer.vocab_size))
-    train(model, rows, settings, directory, progress, watch, "pretrain")
-    keep_model(model, tokenizer, directory)
+    train(model, rows, settings, directory, progress, watch, "pretrain", processes=processes)
+    if processes is None or processes.is_first:
+        keep_model(model, tokenizer, directory)
     return model
 
 

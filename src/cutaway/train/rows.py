@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from cutaway.train.objectives.objective import Batch
 
 
 @dataclass(frozen=True)
 class Example:
     """Token ids, and for each whether the model is to learn to write it."""
 
-    tokens: Sequence[int] | NDArray[np.uint16]
+    tokens: Sequence[int] | NDArray[np.integer[Any]]
     learned: Sequence[bool] | NDArray[np.bool_] | None = None
 
 
@@ -35,17 +37,17 @@ class Source:
 class Rows:
     """`tokens` `[row, length + 1]` and `learned` `[row, length + 1]`: what to read and which tokens to learn."""
 
-    tokens: NDArray[np.uint16]
+    tokens: NDArray[np.int32]
     learned: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Inputs, targets, and which targets to learn, of one step, each `[row, length]`."""
+    def batch(self, step: int, size: int) -> Batch:
+        """`tokens`, `targets`, and which targets are to be `learned`, of one step, each `[row, length]`."""
         at = slice(step * size, (step + 1) * size)
         tokens = torch.from_numpy(self.tokens[at].astype(np.int64))
-        return tokens[:, :-1], tokens[:, 1:], torch.from_numpy(self.learned[at, 1:])
+        return {"tokens": tokens[:, :-1], "targets": tokens[:, 1:], "learned": torch.from_numpy(self.learned[at, 1:])}
 
 
 def lay_out(sources: Sequence[Source], n_rows: int, length: int, seed: int) -> Rows:
@@ -57,7 +59,7 @@ def lay_out(sources: Sequence[Source], n_rows: int, length: int, seed: int) -> R
     total = sum(source.share for source in used)
     counts = [round(n_rows * source.share / total) for source in used]
     counts[0] += n_rows - sum(counts)
-    tokens = np.empty((n_rows, length + 1), np.uint16)
+    tokens = np.empty((n_rows, length + 1), np.int32)
     learned = np.empty((n_rows, length + 1), np.bool_)
     row = 0
     for number, (source, count) in enumerate(zip(used, counts, strict=True)):
@@ -73,7 +75,7 @@ class Stream:
     """Examples drawn without end, and what is left of the last one."""
 
     examples: Iterator[Example]
-    tokens: NDArray[np.uint16]
+    tokens: NDArray[np.int32]
     learned: NDArray[np.bool_]
 
 
@@ -85,15 +87,15 @@ def endless(examples: Sequence[Example], rng: np.random.Generator) -> Stream:
             for i in rng.permutation(len(examples)):
                 yield examples[int(i)]
 
-    return Stream(draw(), np.empty(0, np.uint16), np.empty(0, np.bool_))
+    return Stream(draw(), np.empty(0, np.int32), np.empty(0, np.bool_))
 
 
-def take(stream: Stream, n: int) -> tuple[NDArray[np.uint16], NDArray[np.bool_]]:
+def take(stream: Stream, n: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The next `n` tokens of a stream."""
     tokens, learned, have = [stream.tokens], [stream.learned], len(stream.tokens)
     while have < n:
         example = next(stream.examples)
-        tokens.append(np.asarray(example.tokens, np.uint16))
+        tokens.append(np.asarray(example.tokens, np.int32))
         learned.append(np.ones(len(tokens[-1]), np.bool_) if example.learned is None else np.asarray(example.learned))
         have += len(tokens[-1])
     all_tokens, all_learned = np.concatenate(tokens), np.concatenate(learned)

@@ -1,0 +1,79 @@
+"""`cutaway finetune`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cutaway.cli.bring import carry_out
+from cutaway.cli.help import with_example
+from cutaway.cli.options import Again, Model, Seed, Set
+
+HELP = with_example(
+    "cutaway finetune smollm2-135m --data my-answers.jsonl --lora --out runs/mine",
+    """Fine-tune any model on your own examples: all of its weights, or with --lora adapters beside them. Decoders learn
+from texts and conversations, encoder–decoders from texts and pairs, encoders from texts, and encoders and decoders from
+texts with labels. Stopped at any moment, the same command carries on.""",
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb to the command line."""
+    app.command("finetune", help=HELP, short_help="Fine-tune any model on your own examples.")(finetune)
+
+
+def finetune(
+    model: Model,
+    data: Annotated[
+        list[Path],
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Examples: .jsonl, .json, .csv, .tsv or .parquet rows with messages, prompt and response, source and "
+            "target, text and label, or text; or .txt and .md. Repeatable.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="RUN", help="Directory of the run.", show_default="runs/ and the model's name"),
+    ] = None,
+    lora: Annotated[bool, typer.Option("--lora", help="Train adapters of rank 8 instead of the weights.")] = False,
+    teacher: Annotated[
+        str | None, typer.Option("--teacher", metavar="MODEL", help="Learn this model's probabilities too.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Times to go through the examples.")] = None,
+    seed: Seed = None,
+    sets: Set = None,
+    again: Again = False,
+) -> None:
+    """Fine-tune a model."""
+    from cutaway.pipeline import FINETUNING, FinetuneRecipe
+    from cutaway.runs import load_recipe
+    from cutaway.runs.recipe import quoted
+
+    # Absolute, so that the run can be carried on with from another directory.
+    overrides = [f"model={quoted(_absolute(model))}", f"data={quoted([str(path.resolve()) for path in data])}"]
+    if teacher:
+        overrides.append(f"teacher={quoted(_absolute(teacher))}")
+    if epochs is not None:
+        overrides.append(f"finetune.epochs={epochs}")
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    if lora:
+        overrides.append("finetune.lora.rank=8")
+    recipe = load_recipe(None, [*overrides, *(sets or [])], FinetuneRecipe)
+    run = carry_out(recipe, FINETUNING, out or Path("runs") / f"{_name(model)}-finetuned", again=again)
+    model_directory = run / "finetune" / "model"
+    print(f"cutaway chat {run}    to talk with it, if it learned to\n{model_directory}   for everything else")
+
+
+def _absolute(model: str) -> str:
+    """A reference that is a path, from anywhere."""
+    return str(Path(model).resolve()) if Path(model).exists() else model
+
+
+def _name(model: str) -> str:
+    """What a run is called after its model."""
+    return Path(model).name.partition(":")[0].removesuffix(".gguf") or "model"

@@ -1,0 +1,18 @@
+"""A look at a run's pretraining without doing it."""
+
+from __future__ import annotations
+
+from cutaway.model import Transformer
+from cutaway.pipeline.materials import tokenizer_of
+from cutaway.pipeline.recipe import Recipe
+from cutaway.pipeline.stages import pretraining_sources
+from cutaway.runs import RunDirectory
+from cutaway.train import lay_out
+from cutaway.train.profile import StepProfile, profile_step
+
+
+def profile_pretraining(run: RunDirectory, recipe: Recipe) -> StepProfile:
+    """Where the time of a step of this pretraining goes, on the run's own shards. Nothing is written."""
+    settings = recipe.pretrain
+    rows = lay_out(pretraining_sources(run, recipe), settings.batch_rows, settings.row_length, recipe.seed)
+    return profile_step(Transformer(settings.config(tokenizer_of(run).vocab_size)), rows, settings)

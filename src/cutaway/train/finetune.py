@@ -1,0 +1,155 @@
+"""Fine-tuning any model on a person's own examples: all of its weights, or adapters beside them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import Field, model_validator
+
+from cutaway.corpus.examples import Examples
+from cutaway.model import Transformer
+from cutaway.runs import BadInput, Progress, Result, write_results
+from cutaway.tokens import Tokenizer
+from cutaway.train.lessons import Lesson, Material, lesson_of
+from cutaway.train.loop import Watch, train, unwatched
+from cutaway.train.lora import LoraSettings, add_lora, merge_lora
+from cutaway.train.objectives.classification import Classifier
+from cutaway.train.objectives.classifier_directory import save_classifier
+from cutaway.train.peft_format import save_adapter
+from cutaway.train.pretrain import keep_model
+from cutaway.train.settings import LoopSettings, Schedule
+
+FEWEST_HELD_OUT = 20
+"""Examples from which on some are held out."""
+ROWS_OF_A_LOOK = 64
+
+
+class FinetuneSettings(LoopSettings):
+    """How long to fine-tune, and what of the model."""
+
+    tokens: int = Field(default=0, ge=0, le=0, description="follows from `epochs`")
+    epochs: float = Field(default=3.0, gt=0, description="times to go through the examples")
+    schedule: Schedule = "linear"
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    lora: LoraSettings | None = Field(default=None, description="adapters to train instead of the weights")
+    held_out: float = Field(default=0.05, ge=0, lt=1, description="share of the examples that is only measured on")
+    looks: int = Field(default=6, ge=1, description="times to measure on them")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of pairs")
+    alpha: float = Field(default=0.5, ge=0, le=1, description="weight of a teacher's probabilities against the text's")
+    temperature: float = Field(default=2.0, gt=0, description="of a teacher's probabilities")
+
+    @model_validator(mode="before")
+    @classmethod
+    def usual_rates(cls, data: Any) -> Any:
+        """AdamW, because pretrained weights are moved a little and Muon moves all by as much; adapters by ten times."""
+        if isinstance(data, dict) and isinstance(optimizer := data.setdefault("optimizer", {}), dict):
+            optimizer.setdefault("kind", "adamw")
+            optimizer.setdefault("adamw_lr", 1e-3 if data.get("lora") is not None else 1e-4)
+        return cast("object", data)
+
+
+def finetune(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    examples: Examples,
+    settings: FinetuneSettings,
+    directory: Path,
+    progress: Progress,
+    seed: int,
+    *,
+    base: str,
+    teacher: Transformer | None = None,
+) -> None:
+    """Train `model` in place and write it to `directory/model`, and adapters to `directory/adapter`; resumes.
+
+    An encoder learns from texts by masking, an encoder–decoder by span corruption. `base` is what adapters name as
+    their model. What is measured on held-out examples goes into `evals.json`.
+
+    Raises:
+        BadInput: the model cannot learn from examples of this kind.
+    """
+    settings = settings.model_copy(update={"row_length": min(settings.row_length, model.config.context)})
+    torch.manual_seed(seed)
+    if settings.lora:
+        add_lora(model, settings.lora)
+    else:
+        model.requires_grad_(True)
+    learned, held_out = divide(examples.items, settings.held_out, seed)
+    progress.say(f"{len(learned):,} examples ({examples.kind}) to learn from, {len(held_out):,} held out")
+    material = Material(
+        model,
+        tokenizer,
+        learned,
+        held_out,
+        row_length=settings.row_length,
+        seed=seed,
+        passes=settings.epochs,
+        z_loss=settings.z_loss,
+        label_smoothing=settings.label_smoothing,
+        teacher=teacher,
+        alpha=settings.alpha,
+        temperature=settings.temperature,
+    )
+    lesson = lesson_of(examples.kind, material)
+    step = settings.batch_rows * settings.row_length
+    settings = settings.model_copy(update={"tokens": max(step, math.ceil(settings.epochs * lesson.tokens))})
+    watch = watch_of(lesson, settings)
+    train(lesson.model, lesson.feed, settings, directory, progress, watch, "finetune", lesson.objective)
+    write_results(directory / "evals.json", results_of(lesson, len(held_out), seed))
+    if settings.lora:
+        try:
+            save_adapter(model, directory / "adapter", base)
+        except BadInput as error:
+            # Some models' adapters PEFT cannot take; the model itself has learned all the same.
+            progress.say(f"no adapter is written, only the whole model: {error}")
+        merge_lora(model)
+    if isinstance(lesson.model, Classifier):
+        save_classifier(lesson.model, directory / "model", lesson.labels, token_ids=tokenizer.token_ids)
+        tokenizer.save(directory / "model", context=model.config.context)
+    else:
+        keep_model(model, tokenizer, directory)
+
+
+def divide(items: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
+    """The examples to learn from, and those held out, drawn from `seed`; of few examples none are."""
+    shuffled = list(items)
+    random.Random(seed).shuffle(shuffled)
+    n = max(1, round(share * len(items))) if share and len(items) >= FEWEST_HELD_OUT else 0
+    return shuffled[n:], shuffled[:n]
+
+
+def watch_of(lesson: Lesson, settings: FinetuneSettings) -> Watch:
+    """Measure on the held-out examples now and then."""
+    if lesson.held_out is None:
+        return unwatched()
+    return Watch(max(1, settings.steps // settings.looks), lambda model, step: measure(lesson))
+
+
+@torch.no_grad()
+def measure(lesson: Lesson) -> dict[str, float]:
+    """Mean loss on held-out examples, and for labels how many were right."""
+    feed, model = lesson.held_out, lesson.model.eval()
+    assert feed is not None
+    batch = feed.batch(0, min(lesson.held_out_rows, ROWS_OF_A_LOOK))
+    loss = lesson.objective.total(model, lesson.objective.ready(batch)) / max(1, lesson.objective.count(batch))
+    found = {"val_loss": float(loss)}
+    if isinstance(model, Classifier):
+        guessed = model(batch["tokens"], batch["present"]).argmax(-1)
+        found["val_accuracy"] = float((guessed == batch["labels"]).float().mean())
+    return found
+
+
+def results_of(lesson: Lesson, n: int, seed: int) -> list[Result]:
+    """The last measurement as results."""
+    if lesson.held_out is None:
+        return []
+    units = {"val_loss": ("nats", False), "val_accuracy": ("share", True)}
+    return [
+        Result("finetune", name, value, units[name][0], n=n, seed=seed, higher_is_better=units[name][1])
+        for name, value in measure(lesson).items()
+    ]

@@ -1,0 +1,159 @@
+"""Where the time of a training step goes, and how far each part is from what the machine can do."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from cutaway.model import Transformer
+from cutaway.train.cost import forward_flops
+from cutaway.train.loop import set_dropout
+from cutaway.train.machine import can_compile, compute_dtype, device, keep_freed_memory, matmul_flops
+from cutaway.train.objectives import Batch, Feed, LanguageModelling
+from cutaway.train.optimizer import Optimizer
+from cutaway.train.settings import LoopSettings
+from cutaway.train.step import Outcome, TrainStep
+
+WARM_UP, TIMED, PROFILED = 3, 8, 4
+STILL = 1e-9
+"""Scale of the learning rates: the steps are only for looking at."""
+
+KINDS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::linear", "linear_pointwise"),
+    "attention": ("scaled_dot_product", "flash_attention", "efficient_attention"),
+    "fused element by element": ("cpp_fused", "triton_"),
+}
+"""Names of operations, or pieces of them, by what they are; all others are `other`."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a step."""
+
+    phase: str
+    """`gradient` or `update`."""
+    name: str
+    seconds: float
+    """Of one step."""
+    flops: float
+    """Operations of one step; 0 where there are no products to count."""
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """One step, taken apart. The parts' times are the profiler's, scaled to those of a step without it."""
+
+    seconds: float
+    tokens: int
+    flops: float
+    ceiling: float
+    """Operations a second of a large matrix product."""
+    dtype: str
+    compiled: bool
+    parts: tuple[Part, ...]
+
+    @property
+    def of_ceiling(self) -> float:
+        """The model's operations a second as a share of what a large matrix product does."""
+        return self.flops / self.seconds / self.ceiling
+
+
+def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> StepProfile:
+    """Take some steps of a training and tell where their time goes. The model is none to keep afterwards."""
+    keep_freed_memory()
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each time that it begins and ends
+    dtype = compute_dtype() if settings.precision == "auto" else getattr(torch, settings.precision)
+    compiled = settings.compile is not False and can_compile()
+    if compiled:
+        import torch._inductor.config as inductor
+
+        # Else what inductor has fused has no names.
+        inductor.cpp.enable_kernel_profile = True
+    model.to(device()).requires_grad_(True)
+    set_dropout(model, settings.dropout)
+    objective = LanguageModelling(settings.z_loss)
+    step = TrainStep(
+        model,
+        objective,
+        Optimizer(model, settings.optimizer),
+        compiled=compiled,
+        dtype=dtype,
+        clip=settings.clip,
+        micro_rows=settings.rows_at_once,
+    )
+    batch = feed.batch(0, settings.batch_rows)
+    for _ in range(WARM_UP):
+        step(batch, scale=STILL)
+    seconds = statistics.median(timed(lambda: step(batch, scale=STILL)) for _ in range(TIMED))
+    length = batch["tokens"].shape[1]
+    attention = 3 * forward_flops(model.config, length)[-1].attention * batch["tokens"].numel()
+    return StepProfile(
+        seconds,
+        batch["tokens"].numel(),
+        objective.flops(model, batch),
+        matmul_flops(dtype),
+        str(dtype).removeprefix("torch."),
+        compiled,
+        scaled(parts_of(step, batch), seconds, attention),
+    )
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes."""
+    began = time.perf_counter()
+    work()
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def parts_of(step: TrainStep, batch: Batch) -> dict[tuple[str, str], tuple[float, float]]:
+    """Microseconds and counted operations by phase and kind, summed over `PROFILED` steps."""
+    found: dict[tuple[str, str], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+
+    def watched(phase: str, work: Callable[[], object]) -> None:
+        on_gpu = device().type == "cuda"
+        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+        with profile(activities=activities, record_shapes=True, with_flops=True) as seen:
+            work()
+        for event in seen.key_averages():
+            spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+            key = (phase, kind_of(event.key))
+            found[key] = (found[key][0] + spent, found[key][1] + (event.flops or 0))
+
+    for _ in range(PROFILED):
+        outcomes: list[Outcome] = []
+        watched("gradient", partial(into, outcomes, step, batch))
+        watched("update", partial(step.apply, outcomes[0], scale=STILL))
+    return found
+
+
+def into(outcomes: list[Outcome], step: TrainStep, batch: Batch) -> None:
+    """Work out a gradient."""
+    outcomes.append(step.gradient(batch))
+
+
+def kind_of(operation: str) -> str:
+    """What an operation is, by its name."""
+    for kind, names in KINDS.items():
+        if any(operation == name or (":" not in name and name in operation) for name in names):
+            return kind
+    return "other"
+
+
+def scaled(found: dict[tuple[str, str], tuple[float, float]], seconds: float, attention: float) -> tuple[Part, ...]:
+    """The parts of one step that took `seconds`, longest first; `attention` are its own products' operations."""
+    whole = sum(spent for spent, _ in found.values())
+    parts = [
+        Part(phase, kind, spent / whole * seconds, attention if kind == "attention" else flops / PROFILED)
+        for (phase, kind), (spent, flops) in found.items()
+    ]
+    return tuple(sorted(parts, key=lambda part: -part.seconds))
