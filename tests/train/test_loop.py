@@ -15,9 +15,9 @@ from cutaway.train import Example, LoopSettings, Rows, Source, Watch, lay_out, t
 from cutaway.train.checkpoint import checkpoints
 from cutaway.train.cost import flops_per_token
 from cutaway.train.machine import can_compile
+from cutaway.train.objectives import LanguageModelling, language_loss, select
 from cutaway.train.optimizer import Optimizer, OptimizerSettings
 from cutaway.train.pretrain import PretrainSettings
-from cutaway.train.objectives import LanguageModelling, language_loss, select
 from cutaway.train.step import TrainStep
 
 CONFIG = ModelConfig(vocab_size=50, n_layers=2, d_model=32, n_heads=2, n_kv_heads=1, d_head=16, d_mlp=64, context=32)

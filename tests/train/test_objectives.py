@@ -207,15 +207,16 @@ def test_every_example_comes_once_a_pass(n: int, size: int, seed: int) -> None:
 
 
 def test_batches_are_of_similar_length_and_mixed_anew() -> None:
-    lengths = np.random.default_rng(1).integers(1, 101, 1000)
+    # As many as fill no whole number of batches, so that each pass begins elsewhere in one.
+    lengths = np.random.default_rng(1).integers(1, 101, 1003)
     order = SimilarLengths(lengths, 0)
-    batches = [order.rows(step, 10) for step in range(100)]
-    padded = sum(10 * lengths[batch].max() for batch in batches)
-    assert lengths.sum() / padded > 0.97
-    # In random order half of what is read would be padding: the longest of ten is about 91, the mean about 50.
+    batches = [order.rows(step, 10) for step in range(300)]
+    real, padded = (sum(f(lengths[batch]) for batch in batches) for f in (np.sum, lambda x: 10 * x.max()))
+    # In random order it would be about half: the longest of ten is about 91, the mean about 50.
+    assert real / padded > 0.97
     assert np.mean([lengths[batch].mean() for batch in batches[:50]]) == pytest.approx(50, abs=10)
-    later = {frozenset(order.rows(step, 10).tolist()) for step in range(100, 200)}
-    assert not later & {frozenset(batch.tolist()) for batch in batches}
+    first, later = ({frozenset(batch.tolist()) for batch in part} for part in (batches[:100], batches[100:200]))
+    assert not first & later
 
 
 PAIRS = [([i + 10] * (i % 7 + 1), [i + 10] * (i % 5)) for i in range(23)]

@@ -66,7 +66,11 @@ def finetune(
     recipe = load_recipe(None, [*overrides, *(sets or [])], FinetuneRecipe)
     run = carry_out(recipe, FINETUNING, out or Path("runs") / f"{_name(model)}-finetuned", again=again)
     model_directory = run / "finetune" / "model"
-    print(f"cutaway chat {run}    to talk with it, if it learned to\n{model_directory}   for everything else")
+    if "ForCausalLM" in (model_directory / "config.json").read_text():
+        print(f"cutaway chat {run}    to talk with it")
+    print(f"{model_directory}    is the model, for whatever opens Hugging Face directories")
+    if (run / "finetune" / "adapter").exists():
+        print(f"{run / 'finetune' / 'adapter'}    is its adapter, for PEFT")
 
 
 def _absolute(model: str) -> str:

@@ -26,7 +26,7 @@ from cutaway.train.settings import LoopSettings, Schedule
 
 FEWEST_HELD_OUT = 20
 """Examples from which on some are held out."""
-ROWS_OF_A_LOOK = 64
+ROWS_OF_A_LOOK, ROWS_AT_ONCE = 64, 16
 
 
 class FinetuneSettings(LoopSettings):
@@ -100,7 +100,7 @@ def finetune(
     settings = settings.model_copy(update={"tokens": max(step, math.ceil(settings.epochs * lesson.tokens))})
     watch = watch_of(lesson, settings)
     train(lesson.model, lesson.feed, settings, directory, progress, watch, "finetune", lesson.objective)
-    write_results(directory / "evals.json", results_of(lesson, len(held_out), seed))
+    write_results(directory / "evals.json", results_of(lesson, seed))
     if settings.lora:
         try:
             save_adapter(model, directory / "adapter", base)
@@ -124,32 +124,37 @@ def divide(items: Sequence[Any], share: float, seed: int) -> tuple[list[Any], li
 
 
 def watch_of(lesson: Lesson, settings: FinetuneSettings) -> Watch:
-    """Measure on the held-out examples now and then."""
+    """Measure on some of the held-out examples now and then."""
     if lesson.held_out is None:
         return unwatched()
-    return Watch(max(1, settings.steps // settings.looks), lambda model, step: measure(lesson))
+    some = min(lesson.held_out_rows, ROWS_OF_A_LOOK)
+    return Watch(max(1, settings.steps // settings.looks), lambda model, step: measure(lesson, some)[0])
 
 
 @torch.no_grad()
-def measure(lesson: Lesson) -> dict[str, float]:
-    """Mean loss on held-out examples, and for labels how many were right."""
-    feed, model = lesson.held_out, lesson.model.eval()
+def measure(lesson: Lesson, rows: int) -> tuple[dict[str, float], int]:
+    """Mean loss on so many rows of held-out examples, and for labels how many were right; and on how many it was."""
+    feed, objective, model = lesson.held_out, lesson.objective, lesson.model.eval()
     assert feed is not None
-    batch = feed.batch(0, min(lesson.held_out_rows, ROWS_OF_A_LOOK))
-    loss = lesson.objective.total(model, lesson.objective.ready(batch)) / max(1, lesson.objective.count(batch))
-    found = {"val_loss": float(loss)}
-    if isinstance(model, Classifier):
-        guessed = model(batch["tokens"], batch["present"]).argmax(-1)
-        found["val_accuracy"] = float((guessed == batch["labels"]).float().mean())
-    return found
+    size = min(rows, ROWS_AT_ONCE)
+    loss, count, right = 0.0, 0, 0.0
+    for step in range(rows // size):
+        batch = feed.batch(step, size)
+        loss += float(objective.total(model, objective.ready(batch)))
+        count += objective.count(batch)
+        if isinstance(model, Classifier):
+            right += float((model(batch["tokens"], batch["present"]).argmax(-1) == batch["labels"]).sum())
+    found = {"val_loss": loss / max(1, count)}
+    return found | ({"val_accuracy": right / count} if isinstance(model, Classifier) else {}), count
 
 
-def results_of(lesson: Lesson, n: int, seed: int) -> list[Result]:
-    """The last measurement as results."""
+def results_of(lesson: Lesson, seed: int) -> list[Result]:
+    """What is measured on all held-out examples."""
     if lesson.held_out is None:
         return []
     units = {"val_loss": ("nats", False), "val_accuracy": ("share", True)}
+    found, n = measure(lesson, lesson.held_out_rows)
     return [
         Result("finetune", name, value, units[name][0], n=n, seed=seed, higher_is_better=units[name][1])
-        for name, value in measure(lesson).items()
+        for name, value in found.items()
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from cutaway.runs import BadInput
 from cutaway.tokens import Tokenizer
 from cutaway.train.objectives import Feed, LanguageModelling, Objective
 from cutaway.train.objectives.classification import Classification, ClassificationFeed, Classifier
+from cutaway.train.objectives.classifier_directory import OVER_POOLER
 from cutaway.train.objectives.distillation import Distillation
 from cutaway.train.objectives.masked import MaskedFeed, MaskedModelling
 from cutaway.train.objectives.sequence_to_sequence import PairsFeed, SequenceToSequence
@@ -170,9 +172,18 @@ def classes(material: Material) -> Lesson:
         return ClassificationFeed(texts, numbers, material.seed, pad=pad_of(tokenizer), longest=material.row_length)
 
     held_out = feed(material.held_out) if material.held_out else None
-    tokens, classifier = len(material.learned) * material.row_length, Classifier(material.model, len(labels))
+    tokens, classifier = len(material.learned) * material.row_length, Classifier(pooled(material.model), len(labels))
     n = len(material.held_out)
     return Lesson(classifier, Classification(), feed(material.learned), tokens, held_out, n, labels)
+
+
+def pooled(model: Transformer) -> Transformer:
+    """A BERT whose head is for masked tokens with a new pooler instead, as its classifiers have."""
+    if model.config.kind != "encoder" or model.config.head != "masked" or model.config.family not in OVER_POOLER:
+        return model
+    new = Transformer(dataclasses.replace(model.config, head="pooler", unembed_bias=False))
+    new.load_state_dict(model.state_dict(), strict=False)
+    return new
 
 
 def of_text(tokenizer: Tokenizer, text: str) -> Example:
