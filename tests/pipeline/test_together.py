@@ -96,7 +96,7 @@ def test_a_follower_ends_with_the_first_and_leaves_it_to_tell_what_was_wrong(mon
 
     waited: list[float] = []
     monkeypatch.setattr(together.time, "sleep", waited.append)
-    words.put(together.Call("training", Path("run"), Recipe().model_dump_json()))
+    words.put(together.Call("training", Path("run"), Recipe()))
     with pytest.raises(CutawayError, match="not finite"):
         follow([stage("training", fail, together=True)], Thread(1, words))
     assert waited == [together.SECONDS_TO_SPEAK]

@@ -34,6 +34,8 @@ from cutaway.train.step import Alone, TrainStep
 # Tied embeddings, in a number that two processes cannot halve.
 CONFIG = ModelConfig(vocab_size=51, n_layers=2, d_model=32, n_heads=4, n_kv_heads=2, d_head=8, d_mlp=72, context=32)
 WAYS = ("replicate", "shard", "tensor")
+# From the first step to the last; the third way, slow where matrices are small, only takes up what others began.
+WHOLE_WAY = WAYS[:2]
 STEPS, FIRST_STOP, SECOND_STOP = 50, 15, 32
 SETTINGS = LoopSettings(
     tokens=STEPS * 4 * 16,
@@ -100,7 +102,7 @@ def continued(folder: Path, among: Several) -> Any:
 
 def fresh(folder: Path, among: Several) -> Any:
     """Train from the first step to the last; the sum of all weights at the end."""
-    return [float(nn.utils.parameters_to_vector(run(folder / how, how, among).parameters()).sum()) for how in WAYS]
+    return [float(nn.utils.parameters_to_vector(run(folder / how, how, among).parameters()).sum()) for how in WHOLE_WAY]
 
 
 def muon(folder: Path, among: Several) -> Any:
@@ -261,7 +263,7 @@ def curve(directory: Path, key: str = "loss") -> list[float]:
     return [row[key] for row in rows if key in row]
 
 
-@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("how", WHOLE_WAY)
 def test_two_processes_reach_the_loss_of_one(folder: Path, how: str) -> None:
     losses, looks = curve(folder / "alone"), curve(folder / "alone", "val_loss")
     assert losses[-1] < 2 < 3 < losses[0]
@@ -273,7 +275,7 @@ def test_two_processes_reach_the_loss_of_one(folder: Path, how: str) -> None:
 def test_every_process_ends_with_the_same_whole_model(folder: Path) -> None:
     first, second = results(folder, "fresh")
     assert first == second
-    assert first == pytest.approx([first[0]] * len(WAYS), abs=1e-2)
+    assert first[0] == pytest.approx(first[1], abs=1e-2)
 
 
 @pytest.mark.parametrize("how", WAYS)
@@ -290,18 +292,14 @@ def test_all_stop_at_one_step_when_one_is_asked_to(folder: Path) -> None:
 
 
 def test_each_process_writes_what_it_holds(folder: Path) -> None:
-    last = {how: checkpoints(folder / how / "checkpoints")[-1] for how in WAYS}
-    shards = [f"shard-{rank:05d}-model-00001-of-00001.safetensors" for rank in (1, 2)]
-    assert {path.name for path in last["replicate"].iterdir()} == {
-        "position.json",
-        "model.safetensors",
-        "optimizer.safetensors",
-        "average.safetensors",
-    }
-    for how in ("shard", "tensor"):
-        noted = json.loads((last[how] / "position.json").read_text())
-        assert noted["step"] == STEPS
-        assert sorted(noted["crc32"]) == shards
+    parts = [f"shard-{rank:05d}-model-00001-of-00001.safetensors" for rank in (1, 2)]
+    wholes = [f"{part}.safetensors" for part in ("average", "model", "optimizer")]
+    for how, files in zip(WAYS, (wholes, parts, parts), strict=True):
+        left = folder / f"passed-on-{how}" / "checkpoints" / f"step-{SECOND_STOP + 1:06d}"
+        assert sorted(path.name for path in left.iterdir()) == sorted(["position.json", *files])
+        noted = json.loads((left / "position.json").read_text())
+        assert noted["step"] == SECOND_STOP + 1
+        assert sorted(noted["crc32"]) == files
 
 
 def test_muon_on_divided_matrices_is_muon(folder: Path) -> None:

@@ -27,7 +27,9 @@ def bring(
     # Imported here: the rooms behind these bring PyTorch, for which `--help` need not wait.
     from cutaway.pipeline import find_recipe, read_recipe
     from cutaway.pipeline.find import default_run
+    from cutaway.pipeline.together import first_speaks
     from cutaway.runs.recipe import quoted
+    from cutaway.train.distributed import processes
 
     overrides = list(sets or [])
     if text:
@@ -35,7 +37,8 @@ def bring(
         overrides.append(f"corpus.text={quoted([str(path.resolve()) for path in text])}")
     if seed is not None:
         overrides.append(f"seed={seed}")
-    resolved, stages = read_recipe(find_recipe(recipe), overrides)
+    with first_speaks(processes()):
+        resolved, stages = read_recipe(find_recipe(recipe), overrides)
     run = out or default_run(recipe)
     return carry_out(resolved, stages, run, until=until, again=again, compare=compare)
 

@@ -6,7 +6,8 @@ Only the first holds the run's lock, keeps its manifest and tells a person how f
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from cutaway.runs import CutawayError, RunDirectory, SilentProgress
 from cutaway.train.step import Alone
 
 SECONDS_TO_SPEAK = 10.0
-"""What goes wrong in one process mostly does so in all; so long the first one has to tell of it for them."""
+"""Until another than the first tells of an error; `torchrun` ends it sooner if the first has ended with one."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,21 @@ def follow(stages: Sequence[Stage[Any]], processes: Alone) -> None:
         recipe, run = call.recipe, RunDirectory(call.run)
         stage = next(stage for stage in stages if stage.name == call.stage)
         directory = run.stage(stage.folder)
-        try:
+        with first_speaks(processes):
             stage.function(
                 StageContext(run, directory, stage.settings(recipe), recipe.seed, SilentProgress(), recipe, processes)
             )
-        except CutawayError:
+
+
+@contextmanager
+def first_speaks(processes: Alone) -> Generator[None]:
+    """Within the block what goes wrong mostly does so in all processes: the first has time to tell of it for them."""
+    try:
+        yield
+    except CutawayError:
+        if not processes.is_first:
             time.sleep(SECONDS_TO_SPEAK)
-            raise
+        raise
 
 
 def heard(processes: Alone, nothing: Call | None) -> Call | None:

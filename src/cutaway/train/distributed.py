@@ -143,7 +143,7 @@ def parallelise(
         BadInput: the model's products cannot be divided among so many processes.
     """
     if not isinstance(among, Several):
-        return model, objective, among
+        return model.to(device()), objective, among
     share_weights(model)
     if how == "replicate":
         return model.to(device()), objective, among

@@ -18,7 +18,7 @@ from cutaway.train.distributed import gather, gathered_in, parallelise
 from cutaway.train.ema import WeightAverage
 from cutaway.train.faults import first_not_finite
 from cutaway.train.interruption import stoppable
-from cutaway.train.machine import can_compile, compute_dtype, keep_freed_memory, matmul_flops
+from cutaway.train.machine import can_compile, compute_dtype, device, keep_freed_memory, matmul_flops
 from cutaway.train.objectives import Batch, Feed, LanguageModelling, Objective
 from cutaway.train.optimizer import Optimizer
 from cutaway.train.recompute import recomputed
@@ -100,6 +100,7 @@ class Training:
         self.dtype = self.processes.same(dtype)
         worth_it = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
         compiled = worth_it and can_compile()
+        self.home = next(model.parameters()).device
         # `model` is what is trained: the whole one, or where it is divided this process's part of its twin.
         self.model, summed, self.sharing = parallelise(
             model, self.objective, settings.parallel, self.dtype, self.processes, compiled=compiled
@@ -191,7 +192,7 @@ class Training:
         elif self.average:
             self.average.swap(self.model)
         set_dropout(self.whole, 0.0)
-        self.whole.eval().requires_grad_(False)
+        self.whole.to(self.home).eval().requires_grad_(False)
 
     scored = "score"
 
@@ -233,7 +234,8 @@ class Training:
 
     def look(self) -> dict[str, float]:
         """What is watched of the model, or of its average where there is one."""
-        with self.shown():
+        # Whoever looks need not know where the model is: what it makes is made there too.
+        with self.shown(), device() if device().type == "cuda" else nullcontext():
             seen = self.watch.look(self.whole, self.position.step) if self.processes.is_first else {}
         seen = self.processes.same(seen)
         self.model.train()
@@ -278,7 +280,8 @@ class Training:
         settings, step = self.settings, self.position.step
         if self.divided:
             gather(weights_of(self.model), self.whole)
-        first = first_not_finite(self.whole, self.objective, batch)
+        at = next(self.whole.parameters()).device
+        first = first_not_finite(self.whole, self.objective, {name: values.to(at) for name, values in batch.items()})
         rows = f"rows {step * settings.batch_rows:,} to {(step + 1) * settings.batch_rows - 1:,}"
         what = (
             f"the loss or its gradient is not finite at step {step} of {self.name}, {rows} "

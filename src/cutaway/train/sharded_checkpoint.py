@@ -64,22 +64,30 @@ def read(directory: Path, weights: Mapping[str, Tensor], among: Alone) -> dict[s
 
 def read_plain(file: Path, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A safetensors file of whole tensors, of each the part that this process holds of the weight it belongs to."""
+    at = device_of(weights)
     read: dict[str, Tensor] = {}
     with safe_open(file, "pt") as tensors:
         for key in tensors.keys():  # noqa: SIM118 (it is no dictionary)
             part = tensors.get_slice(key)
             weight = weight_of(key, part.get_shape(), weights)
             if weight is None or not sharded.is_divided(weight):
-                read[key] = tensors.get_tensor(key)
+                read[key] = tensors.get_tensor(key).to(at)
             else:
-                read[key] = sharded.like(part[sharded.own(weight)].to(weight.device), weight)
+                read[key] = sharded.like(part[sharded.own(weight)].to(at), weight)
     return read
 
 
 def room_for(key: str, size: torch.Size, dtype: torch.dtype, weights: Mapping[str, Tensor]) -> Tensor:
     """An empty tensor for an entry of a checkpoint, divided as the weight it belongs to."""
     weight = weight_of(key, size, weights)
-    return torch.empty(size, dtype=dtype) if weight is None else torch.empty_like(weight, dtype=dtype)
+    if weight is None:
+        return torch.empty(size, dtype=dtype, device=device_of(weights))
+    return torch.empty_like(weight, dtype=dtype)
+
+
+def device_of(weights: Mapping[str, Tensor]) -> torch.device:
+    """Where the weights are, and what belongs to them should be."""
+    return next(iter(weights.values())).device
 
 
 def weight_of(key: str, size: Any, weights: Mapping[str, Tensor]) -> Tensor | None:

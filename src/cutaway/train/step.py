@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed, TorchDynamoException
 
+from cutaway.train.machine import device
 from cutaway.train.objectives import Batch, Objective
 from cutaway.train.sharded import is_divided, whole
 
@@ -54,8 +55,8 @@ class Alone:
         return self.rank == 0
 
     def rows(self, batch: Batch) -> Batch:
-        """This process's share of a batch."""
-        return batch
+        """This process's share of a batch, on its device."""
+        return {name: values.to(device()) for name, values in batch.items()}
 
     def total(self, *values: float) -> list[float]:
         """Each value, summed over all processes."""
@@ -110,8 +111,7 @@ class TrainStep:
 
     def plain_total(self, ready: Batch) -> Tensor:
         """The sum of a portion's losses, in the step's dtype."""
-        device = next(iter(ready.values())).device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with torch.autocast(device().type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return self.objective.total(self.model, ready)
 
     def __call__(self, batch: Batch, *, scale: float) -> Outcome:
