@@ -101,6 +101,7 @@ class TrainStep:
         processes: Alone | None = None,
     ) -> None:
         self.model = model.train()
+        self.device = device().type
         self.objective = objective
         self.optimizer = optimizer
         self.clip = clip
@@ -111,7 +112,7 @@ class TrainStep:
 
     def plain_total(self, ready: Batch) -> Tensor:
         """The sum of a portion's losses, in the step's dtype."""
-        with torch.autocast(device().type, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return self.objective.total(self.model, ready)
 
     def __call__(self, batch: Batch, *, scale: float) -> Outcome:
