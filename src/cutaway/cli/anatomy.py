@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,13 +14,12 @@ from rich.text import Text
 
 from cutaway.cli.anatomy_tables import tables_of
 from cutaway.cli.help import with_example
-from cutaway.cli.offer import offer
 from cutaway.cli.options import Json
+from cutaway.cli.shape import shape_of
 from cutaway.runs import BadInput
 
 if TYPE_CHECKING:
-    from cutaway.model import ModelConfig
-    from cutaway.model.anatomy import Anatomy, LayeredNetwork, Matrices
+    from cutaway.model.anatomy import Anatomy, Matrices
 
 HELP = with_example(
     "cutaway anatomy gpt3-175b",
@@ -56,7 +53,7 @@ def anatomy(
     if model is None:
         _list_presets(as_json)
         return
-    about, shape = _shape_of(model)
+    about, shape = shape_of(model)
     if isinstance(shape, LayeredNetwork):
         if context is not None:
             raise BadInput(f"{model} reads pictures, not text: leave --context out")
@@ -75,36 +72,6 @@ def anatomy(
     console.print(Text.assemble((model, "bold"), f"  {about}" if about else ""), soft_wrap=True)
     for part in tables_of(counted, context, plain=console.options.ascii_only):
         console.print(part)
-
-
-def _shape_of(reference: str) -> tuple[str, ModelConfig | LayeredNetwork]:
-    """What a preset or a model is, and its shape. Raises `BadInput`, with the nearest preset's name."""
-    from cutaway.infer.language_model import find_model
-    from cutaway.model import read_config
-    from cutaway.model.catalogue import CATALOGUE
-    from cutaway.model.presets import PRESETS
-
-    if not Path(reference).exists():
-        if preset := PRESETS.get(reference.lower()):
-            return preset.about, preset.shape
-        if reference not in CATALOGUE and not any(mark in reference for mark in "/:"):
-            raise BadInput(f"there is no model and no preset {reference}; {_hint(reference.lower(), list(PRESETS))}")
-        offer(reference)
-    path = find_model(reference)
-    if path.suffix == ".gguf":
-        from cutaway.model.gguf import read_gguf_config
-
-        return "", read_gguf_config(path)
-    if path.suffix == ".bin":
-        from cutaway.model.llama2c import read_llama2c_config
-
-        return "", read_llama2c_config(path)
-    return "", read_config(path)
-
-
-def _hint(name: str, presets: list[str]) -> str:
-    near = [preset for preset in presets if preset.startswith(name)] or difflib.get_close_matches(name, presets, n=1)
-    return f"did you mean {near[0]}?" if near else "`cutaway anatomy` lists the presets"
 
 
 def _list_presets(as_json: bool) -> None:

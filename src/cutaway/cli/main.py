@@ -25,6 +25,7 @@ from cutaway.cli import (
     generate,
     grpo,
     models,
+    plan,
     pretrain,
     run,
     serve,
@@ -51,7 +52,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (demo, run, pretrain, sft, grpo, finetune, chat, generate, serve, evaluate, export, anatomy):
+for verb in (demo, run, pretrain, sft, grpo, finetune, chat, generate, serve, evaluate, export, anatomy, plan):
     verb.add_to(app)
 app.add_typer(models.app)
 app.add_typer(corpus.app)

@@ -41,13 +41,13 @@ def training_bytes(anatomy: Anatomy) -> dict[str, int]:
     """Bytes that weights, gradients and the optimiser's moments take, all float32; activations come on top.
 
     AdamW keeps two moments a weight: 16 bytes in all. Muon keeps one for the matrices that it moves, those of the
-    decoder's blocks but for experts (`cutaway.train.optimizer`), and AdamW moves the rest.
+    blocks but for experts (`cutaway.train.optimizer`), and AdamW moves the rest.
     """
     adamw = 16 * anatomy.parameters
     moved = sum(
         row.weights
         for row in anatomy.matrices
-        if row.part in (ATTENTION, CROSS, MLP) and row.stack != "encoder" and not row.name.startswith("expert ")
+        if row.part in (ATTENTION, CROSS, MLP) and not row.name.startswith("expert ")
     )
     return {"AdamW": adamw, "Muon": adamw - 4 * moved} if moved else {"AdamW": adamw}
 

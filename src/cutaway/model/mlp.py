@@ -76,5 +76,5 @@ class MixtureOfExperts(nn.Module):
             token, place = (chosen == i).nonzero(as_tuple=True)
             mine = flat[token]
             out = F.linear(self.act(F.linear(mine, self.gate[i])) * F.linear(mine, self.up[i]), self.down[i])
-            result = result.index_add(0, token, out * best[token, place, None].to(out.dtype))
+            result = result.index_add(0, token, (out * best[token, place, None].to(out.dtype)).to(result.dtype))
         return tap("hook_out", result.view_as(x))

@@ -51,21 +51,6 @@ def matmul_flops(dtype: torch.dtype = torch.float32, size: int = 1536) -> float:
 
 
 @cache
-def memory_bandwidth() -> float:
-    """Bytes a second that a sum of two arrays too large for any cache reads and writes."""
-    a, b = (torch.ones(1 << 26, device=device()) for _ in range(2))
-    out = torch.empty_like(a)
-    seconds: list[float] = []
-    for _ in range(5):
-        _synchronize(a.device)
-        began = time.perf_counter()
-        torch.add(a, b, out=out)
-        _synchronize(a.device)
-        seconds.append(time.perf_counter() - began)
-    return 3 * 4 * a.numel() / statistics.median(seconds)
-
-
-@cache
 def compute_dtype() -> torch.dtype:
     """bfloat16 where this processor multiplies it clearly faster than float32, else float32.
 
