@@ -79,6 +79,7 @@ def test_the_kind_given_decides(tmp_path: Path) -> None:
         ("a.jsonl", "[1]\n", "line 1 is no object"),
         ("a.jsonl", '{"prompt": "a", "response": 3}', "line 1 has prompt and response, but not as they should be"),
         ("a.jsonl", '{"messages": [{"role": "user", "content": "a"}]}', "no message is the assistant's"),
+        ("a.jsonl", '{"prompt": "a", "response": ""}', "line 1 has an empty response"),
         ("a.jsonl", "", "holds no examples"),
         ("a.jsonl", '{"text": "a"}\n{"source": "a", "target": "b"}', "several kinds, text .* and pairs"),
         ("a.json", "{}", "must hold a list"),

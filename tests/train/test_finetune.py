@@ -17,8 +17,10 @@ from cutaway.model import ModelConfig, Transformer
 from cutaway.model.presets import BERT_BASE
 from cutaway.runs import BadInput, SilentProgress, read_results
 from cutaway.tokens import ForeignTokenizer
-from cutaway.train.finetune import FinetuneSettings, finetune
+from cutaway.train.finetune import FinetuneSettings, enough_steps, finetune
+from cutaway.train.lessons import once
 from cutaway.train.objectives.classifier_directory import load_classifier
+from cutaway.train.rows import Example
 
 WORDS = "red green blue one two three four cats dogs sing run fly".split()
 SPECIAL = ["[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "user", "assistant", *(f"<extra_id_{i}>" for i in range(8))]
@@ -125,6 +127,37 @@ def test_adapters_alone_are_trained_and_come_back(tmp_path: Path) -> None:
         torch.testing.assert_close(a, b, msg=name)
     assert torch.equal(merged.model.embed.weight, before["embed.weight"])
     assert not torch.equal(merged.model.get_parameter("blocks.0.attn.q.weight"), before["blocks.0.attn.q.weight"])
+
+
+def test_a_masked_encoder_learns_labels_by_adapters_on_its_own_weights(tmp_path: Path) -> None:
+    model = new_model("bert")
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    found = taught(model, "labels", tmp_path, lora={"rank": 8}, optimizer={"adamw_lr": 1e-2})
+    assert found["val_loss"] < 0.5
+    classifier, _ = load_classifier(tmp_path / "model")
+    assert torch.equal(classifier.model.embed.weight, before["embed.weight"])
+    moved = classifier.model.get_parameter("blocks.0.attn.q.weight") - before["blocks.0.attn.q.weight"]
+    assert torch.linalg.matrix_rank(moved, rtol=1e-4) <= 8
+    assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_all_that_is_held_out_is_measured_once(tmp_path: Path) -> None:
+    items = [Example([1, 2, 3], [False, True, True]), Example(range(10, 30))]
+    rows = once(items, 7)
+    assert rows is not None
+    assert rows.learned.sum() == 22
+    assert rows.tokens[rows.learned].tolist() == [2, 3, *range(10, 30)]
+    taught(new_model("llama"), "labels", tmp_path, epochs=0.1)
+    (result, *_) = read_results(tmp_path / "evals.json")
+    assert result.n == round(0.2 * len(EXAMPLES["labels"]))
+
+
+def test_few_examples_are_learned_in_small_batches() -> None:
+    settings = FinetuneSettings.model_validate({"batch_tokens": 4096, "row_length": 64})
+    assert enough_steps(settings, 20 * 64 * 3).batch_rows == 3
+    assert enough_steps(settings, 20 * 64 * 3).steps == 20
+    assert enough_steps(settings, 10).steps == 1
+    assert enough_steps(settings, 10**6).batch_tokens == 4096
 
 
 def test_a_teachers_probabilities_are_learned(tmp_path: Path) -> None:

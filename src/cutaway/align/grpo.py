@@ -215,7 +215,7 @@ def update(
         (loss * settings.max_tokens).backward()
         total += float(loss.detach()) * settings.max_tokens
     if settings.replay_rows and len(replay):
-        rows = replay.batch(step % (len(replay) // settings.replay_rows), settings.replay_rows)
+        rows = replay.batch(step % max(1, len(replay) // settings.replay_rows), settings.replay_rows)
         positions, chosen = select(rows["targets"], rows["learned"])
         if len(positions):
             loss = settings.replay_weight * language_loss(model, rows["tokens"], positions, chosen)

@@ -24,6 +24,19 @@ def bring(
     compare: bool = False,
 ) -> Path:
     """Run `recipe` with the options of the command line up to `until`; give the run's directory."""
+    resolved, stages, run = resolve(recipe, out=out, seed=seed, text=text, sets=sets)
+    return carry_out(resolved, stages, run, until=until, again=again, compare=compare)
+
+
+def resolve(
+    recipe: str,
+    *,
+    out: Path | None = None,
+    seed: int | None = None,
+    text: Sequence[Path] | None = None,
+    sets: Sequence[str] | None = None,
+) -> tuple[Any, Any, Path]:
+    """A recipe with the options of the command line, its stages, and the directory of its run."""
     # Imported here: the rooms behind these bring PyTorch, for which `--help` need not wait.
     from cutaway.pipeline import find_recipe, read_recipe
     from cutaway.pipeline.find import default_run
@@ -39,8 +52,7 @@ def bring(
         overrides.append(f"seed={seed}")
     with first_speaks(processes()):
         resolved, stages = read_recipe(find_recipe(recipe), overrides)
-    run = out or default_run(recipe)
-    return carry_out(resolved, stages, run, until=until, again=again, compare=compare)
+    return resolved, stages, out or default_run(recipe)
 
 
 def carry_out(

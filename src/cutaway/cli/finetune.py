@@ -9,6 +9,7 @@ import typer
 
 from cutaway.cli.bring import carry_out
 from cutaway.cli.help import with_example
+from cutaway.cli.offer import offer
 from cutaway.cli.options import Again, Model, Seed, Set
 
 HELP = with_example(
@@ -53,6 +54,8 @@ def finetune(
     from cutaway.runs import load_recipe
     from cutaway.runs.recipe import quoted
 
+    for reference in filter(None, (model, teacher)):
+        offer(reference)
     # Absolute, so that the run can be carried on with from another directory.
     overrides = [f"model={quoted(_absolute(model))}", f"data={quoted([str(path.resolve()) for path in data])}"]
     if teacher:
@@ -74,8 +77,14 @@ def finetune(
 
 
 def _absolute(model: str) -> str:
-    """A reference that is a path, from anywhere."""
-    return str(Path(model).resolve()) if Path(model).exists() else model
+    """A reference as it can be given from anywhere: a path, a run's stage, or a model and an adapter's directory."""
+    if Path(model).exists():
+        return str(Path(model).resolve())
+    head, colon, stage = model.rpartition(":")
+    if colon and Path(head).exists():
+        return f"{Path(head).resolve()}:{stage}"
+    head, plus, adapter = model.rpartition("+")
+    return f"{_absolute(head)}+{Path(adapter).resolve()}" if plus and Path(adapter).exists() else model
 
 
 def _name(model: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cutaway.cli.bring import bring
+from cutaway.cli.bring import bring, carry_out, resolve
 from cutaway.cli.help import with_example
 from cutaway.cli.options import Again, Out, Recipe, Seed, Set, Text
 
@@ -31,21 +31,23 @@ def pretrain(
     sets: Set = None,
     again: Again = False,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Train nothing; show where the time of a step goes.")
+        bool, typer.Option("--profile", help="Train no model; show where the time of a step goes.")
     ] = False,
 ) -> None:
     """Run a recipe up to its pretrained model."""
     if not profile:
         bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets, again=again)
         return
-    run = bring(recipe, until="shards", out=out, seed=seed, text=text, sets=sets, again=again)
     from cutaway.cli.profile_table import table_of
-    from cutaway.pipeline import Recipe as RecipeOfRun
-    from cutaway.pipeline.profiling import profile_pretraining
-    from cutaway.runs import RunDirectory, load_recipe
+    from cutaway.pipeline.profiling import has_shards, profile_pretraining
+    from cutaway.runs import RunDirectory
 
+    resolved, stages, run = resolve(recipe, out=out, seed=seed, text=text, sets=sets)
+    # A run that has its shards is looked at as it is, whatever else is in it.
+    if not has_shards(RunDirectory(run)):
+        carry_out(resolved, stages, run, until="shards", again=again)
     console = Console(highlight=False)
     console.print("\nprofiling some steps; compiling takes half a minute the first time")
-    seen = profile_pretraining(RunDirectory(run), load_recipe(run / "recipe.toml", [], RecipeOfRun))
+    seen = profile_pretraining(RunDirectory(run), resolved)
     for part in table_of(seen):
         console.print(part)

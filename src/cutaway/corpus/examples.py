@@ -13,6 +13,8 @@ from cutaway.corpus.documents import read_documents
 from cutaway.runs.errors import BadInput
 
 Kind = Literal["text", "chat", "pairs", "labels"]
+LONGEST_FIELD = 1 << 28
+"""Characters of one field of a table."""
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant"}
 """What ShareGPT's files call them."""
 
@@ -90,6 +92,10 @@ def _read(where: str, row: Mapping[str, Any], kind: Kind | None) -> tuple[Kind, 
                 return of, make(row)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise BadInput(f"{where} has {' and '.join(keys)}, but not as they should be ({error!r})") from None
+    for of, keys, _ in SHAPES:
+        if kind in (None, of) and set(keys) <= set(row):
+            empty = next(key for key in keys if row[key] in (None, ""))
+            raise BadInput(f"{where} has an empty {empty}; fill it, or leave the row out")
     wanted = f" for {kind}" if kind else ""
     known = "; ".join(" and ".join(keys) for of, keys, _ in SHAPES if kind in (None, of))
     raise BadInput(f"{where} has the keys {', '.join(map(str, row)) or 'none'}; needed{wanted} is one of: {known}")
@@ -101,7 +107,7 @@ def _messages(turns: Any) -> list[dict[str, str]]:
         role, content = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
         if not isinstance(role, str) or not isinstance(content, str):
             raise ValueError("a message needs a role and a content")
-        messages.append({"role": ROLES.get(role, role), "content": content})
+        messages.append({"role": ROLES.get(role, role), "content": _text(content)})
     if not any(message["role"] == "assistant" for message in messages):
         raise ValueError("no message is the assistant's")
     return messages
@@ -114,7 +120,8 @@ def _asked(question: Any, answer: Any) -> list[dict[str, str]]:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is no text")
-    return value
+    # Halves of surrogate pairs, which JSON can smuggle in, are no text either.
+    return value.encode("utf-8", "ignore").decode()
 
 
 def _instructed(row: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -157,8 +164,12 @@ def _json_list(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        yield from ((f"{path} row {number}", row) for number, row in enumerate(csv.DictReader(file), 1))
+    csv.field_size_limit(LONGEST_FIELD)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield from ((f"{path} row {number}", row) for number, row in enumerate(csv.DictReader(file), 1))
+    except csv.Error as error:
+        raise BadInput(f"{path} is not CSV ({error})") from None
 
 
 def _tsv(path: Path) -> Iterator[tuple[str, Any]]:

@@ -64,7 +64,8 @@ class Sampling:
             return logits.argmax(-1)
         # By the inverse of the distribution function: one random number a row, where `multinomial` draws one a token.
         cumulative = self.distribution(logits).cumsum(-1, dtype=torch.float64)
-        drawn = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64) * cumulative[:, -1:]
+        drawn = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64, device=generator.device)
+        drawn = drawn.to(cumulative.device) * cumulative[:, -1:]
         return torch.searchsorted(cumulative, drawn, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
 
 

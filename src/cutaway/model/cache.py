@@ -28,9 +28,10 @@ class KVCache:
         batch: int,
         capacity: int,
         starts: Int[Tensor, " batch"] | None = None,
-        device: str | torch.device = "cpu",
+        device: str | torch.device | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        device = torch.get_default_device() if device is None else device
         self.length = 0
         self.capacity = capacity
         self.starts = torch.zeros(batch, dtype=torch.long, device=device) if starts is None else starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from cutaway.corpus.examples import Kind, read_examples
 from cutaway.infer import load
+from cutaway.infer.language_model import find_model
 from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.runs import BadInput, Settings
 from cutaway.train.finetune import FinetuneSettings, finetune
@@ -53,8 +55,21 @@ def _finetune(context: StageContext[FinetuneSettings]) -> None:
     )
 
 
-def _files(recipe: Any) -> Iterable[Path]:
-    return map(Path, recipe.data)
+def _files(recipe: FinetuneRecipe) -> Iterable[Path]:
+    yield from map(Path, recipe.data)
+    for reference in filter(None, (recipe.model, recipe.teacher)):
+        yield from _files_of(reference)
+
+
+def _files_of(reference: str) -> Iterable[Path]:
+    """Where a model lies, and its adapter; nothing of one that is not there, which loading it will tell."""
+    base, plus, adapter = reference.rpartition("+")
+    if plus and not Path(reference).exists():
+        yield from _files_of(base)
+        yield Path(adapter)
+        return
+    with suppress(BadInput):
+        yield find_model(reference)
 
 
 FINETUNING: tuple[Stage[Any], ...] = (

@@ -6,9 +6,15 @@ from cutaway.model import Transformer
 from cutaway.pipeline.materials import tokenizer_of
 from cutaway.pipeline.recipe import Recipe
 from cutaway.pipeline.stages import pretraining_sources
-from cutaway.runs import RunDirectory
+from cutaway.runs import Manifest, RunDirectory
 from cutaway.train import lay_out
 from cutaway.train.profile import StepProfile, profile_step
+
+
+def has_shards(run: RunDirectory) -> bool:
+    """Whether the run has come as far as its shards."""
+    manifest = Manifest.read(run)
+    return manifest is not None and "shards" in manifest.stages and manifest.stages["shards"].state == "finished"
 
 
 def profile_pretraining(run: RunDirectory, recipe: Recipe) -> StepProfile:

@@ -143,7 +143,7 @@ def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest
 
     Otherwise a run stopped in between would go on answering with them.
     """
-    lost = [stage.name for stage in outdated if manifest.stages[stage.name].state == "finished"]
+    lost = [stage.name for stage in outdated if _holds_work(stage, run, manifest)]
     if lost and not again:
         raise BadInput(
             f"{run.path} holds models of other settings ({', '.join(lost)}), which would be lost; "
@@ -155,6 +155,12 @@ def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest
         manifest.write(run)
     for stage in outdated:
         _clear(stage, run)
+
+
+def _holds_work(stage: AnyStage, run: RunDirectory, manifest: Manifest) -> bool:
+    """Whether a stage has finished, or has left something that it would resume from."""
+    finished = manifest.stages[stage.name].state == "finished"
+    return finished or any((run.stage(stage.folder) / name).is_dir() for name in stage.scratch)
 
 
 def _forget_if_changed(stage: AnyStage, recipe: AnyRecipe, run: RunDirectory, manifest: Manifest) -> None:
@@ -237,7 +243,9 @@ def _is_same_work(record: StageRecord, stage: AnyStage, recipe: AnyRecipe, manif
 def _settings_hash(stage: AnyStage, recipe: AnyRecipe) -> str:
     whole = recipe.model_dump(mode="json")
     used = {key: reduce(getitem, key.split("."), whole) for key in stage.uses}
-    return hash_object({"settings": stage.settings(recipe).model_dump(mode="json"), **used})
+    settings = stage.settings(recipe)
+    matters = settings.model_dump(mode="json", exclude=set(getattr(settings, "BOOKKEEPING", ())))
+    return hash_object({"settings": matters, **used})
 
 
 def _input_hashes(stage: AnyStage, recipe: AnyRecipe, manifest: Manifest) -> dict[str, str]:

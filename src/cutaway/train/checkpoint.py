@@ -6,6 +6,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Callable, Generator, Mapping
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -34,10 +35,8 @@ class Position:
     """Steps done."""
     seconds: float = 0.0
     """Time spent on them."""
-    score: float | None = None
-    """The figure last watched; less is better."""
     best: float | None = None
-    """The least so far, and the step that it was seen at."""
+    """The least of the watched figures so far, and the step that it was seen at."""
     best_step: int = 0
     since_best: int = 0
     """Looks since then."""
@@ -79,7 +78,7 @@ class Checkpoints:
         if not self.processes.is_first:
             return
         copied = {
-            name: {key: value.detach().clone().contiguous() for key, value in tensors.items()}
+            name: {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
             for name, tensors in parts.items()
         }
         self._writing = self._writer.submit(self._write, position, copied)
@@ -100,8 +99,9 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Until what was begun is on disk. Raises `CutawayError` if it could not be written."""
-        writing, self._writing = self._writing, None
-        if writing:
+        if writing := self._writing:
+            futures.wait([writing])
+            self._writing = None
             writing.result()
 
     def load(self, weights: Mapping[str, Tensor]) -> tuple[Position, dict[str, dict[str, Tensor]]] | None:
@@ -147,7 +147,7 @@ class Checkpoints:
         best = directory_of(self.root, position.best_step) if position.best is not None else None
         for old in checkpoints(self.root)[: -self.keep]:
             if old != best:
-                shutil.rmtree(old)
+                shutil.rmtree(old, ignore_errors=True)  # what is left of it goes with the next
 
 
 def directory_of(root: Path, step: int) -> Path:

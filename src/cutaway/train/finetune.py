@@ -15,15 +15,17 @@ from cutaway.corpus.examples import Examples
 from cutaway.model import Transformer
 from cutaway.runs import BadInput, Progress, Result, write_results
 from cutaway.tokens import Tokenizer
-from cutaway.train.lessons import Lesson, Material, lesson_of
+from cutaway.train.lessons import Lesson, Material, lesson_of, pooled
 from cutaway.train.loop import Watch, train, unwatched
 from cutaway.train.lora import LoraSettings, add_lora, merge_lora
 from cutaway.train.objectives.classification import Classifier
-from cutaway.train.objectives.classifier_directory import save_classifier
+from cutaway.train.objectives.classifier_directory import rules_of_classifier, save_classifier
 from cutaway.train.peft_format import save_adapter
 from cutaway.train.pretrain import keep_model
 from cutaway.train.settings import LoopSettings, Schedule
 
+FEWEST_STEPS = 20
+"""Steps below which batches are made smaller."""
 FEWEST_HELD_OUT = 20
 """Examples from which on some are held out."""
 ROWS_OF_A_LOOK, ROWS_AT_ONCE = 64, 16
@@ -75,8 +77,15 @@ def finetune(
     """
     settings = settings.model_copy(update={"row_length": min(settings.row_length, model.config.context)})
     torch.manual_seed(seed)
+    begun = model
+    if examples.kind == "labels" and model.config.kind != "encoder-decoder":
+        model = pooled(model)
+        rules_of_classifier(Classifier(model, 2))  # which refuses now what could not be written after training
     if settings.lora:
         add_lora(model, settings.lora)
+        if model is not begun:
+            # Its pooler is new, and nothing yet.
+            model.pooler.requires_grad_(True)
     else:
         model.requires_grad_(True)
     learned, held_out = divide(examples.items, settings.held_out, seed)
@@ -87,6 +96,7 @@ def finetune(
         learned,
         held_out,
         row_length=settings.row_length,
+        batch_rows=settings.batch_rows,
         seed=seed,
         passes=settings.epochs,
         z_loss=settings.z_loss,
@@ -96,8 +106,9 @@ def finetune(
         temperature=settings.temperature,
     )
     lesson = lesson_of(examples.kind, material)
-    step = settings.batch_rows * settings.row_length
-    settings = settings.model_copy(update={"tokens": max(step, math.ceil(settings.epochs * lesson.tokens))})
+    settings = enough_steps(settings, math.ceil(settings.epochs * lesson.tokens))
+    if lesson.held_out is None and (held_out or settings.patience):
+        progress.say("nothing is measured on the way: what is held out is too little")
     watch = watch_of(lesson, settings)
     train(lesson.model, lesson.feed, settings, directory, progress, watch, "finetune", lesson.objective)
     write_results(directory / "evals.json", results_of(lesson, seed))
@@ -119,8 +130,15 @@ def divide(items: Sequence[Any], share: float, seed: int) -> tuple[list[Any], li
     """The examples to learn from, and those held out, drawn from `seed`; of few examples none are."""
     shuffled = list(items)
     random.Random(seed).shuffle(shuffled)
-    n = max(1, round(share * len(items))) if share and len(items) >= FEWEST_HELD_OUT else 0
+    n = min(len(items) - 1, max(1, round(share * len(items)))) if share and len(items) >= FEWEST_HELD_OUT else 0
     return shuffled[n:], shuffled[:n]
+
+
+def enough_steps(settings: FinetuneSettings, tokens: int) -> FinetuneSettings:
+    """The settings for so many tokens, with smaller batches where there would be only a few steps."""
+    rows = max(1, min(settings.batch_rows, tokens // (FEWEST_STEPS * settings.row_length)))
+    batch = rows * settings.row_length
+    return settings.model_copy(update={"tokens": max(batch, tokens), "batch_tokens": batch})
 
 
 def watch_of(lesson: Lesson, settings: FinetuneSettings) -> Watch:
@@ -138,8 +156,10 @@ def measure(lesson: Lesson, rows: int) -> tuple[dict[str, float], int]:
     assert feed is not None
     size = min(rows, ROWS_AT_ONCE)
     loss, count, right = 0.0, 0, 0.0
-    for step in range(rows // size):
-        batch = feed.batch(step, size)
+    at = next(model.parameters()).device
+    for step in range(math.ceil(rows / size)):
+        # What lies beyond the last row is the first ones again.
+        batch = {name: values[: rows - step * size].to(at) for name, values in feed.batch(step, size).items()}
         loss += float(objective.total(model, objective.ready(batch)))
         count += objective.count(batch)
         if isinstance(model, Classifier):

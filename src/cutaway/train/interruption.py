@@ -34,10 +34,13 @@ class Stopping:
         self.stop_if_asked()
 
     def stop_if_asked(self) -> None:
-        """Raise `Terminated`, or `KeyboardInterrupt` for Ctrl-C, if a signal has come."""
+        """Raise `Terminated`, or `KeyboardInterrupt` for Ctrl-C, if a signal has come.
+
+        From then on all is held: a second signal does not break off what the first one has kept.
+        """
         if self.asked is not None:
-            asked, self.asked = self.asked, None
-            raise Terminated if asked == signal.SIGTERM else KeyboardInterrupt
+            self.held = True
+            raise Terminated if self.asked == signal.SIGTERM else KeyboardInterrupt
 
     @contextmanager
     def hold(self) -> Generator[None]:
@@ -68,3 +71,5 @@ def stoppable(*, together: bool = False) -> Generator[Stopping]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    # One that came after the processes had last asked each other.
+    stopping.stop_if_asked()

@@ -22,7 +22,7 @@ from cutaway.train.objectives.distillation import Distillation
 from cutaway.train.objectives.masked import MaskedFeed, MaskedModelling
 from cutaway.train.objectives.sequence_to_sequence import PairsFeed, SequenceToSequence
 from cutaway.train.objectives.span_corruption import SpanCorruptionFeed, span_counts
-from cutaway.train.rows import Example, Source, lay_out
+from cutaway.train.rows import Example, Rows, Source, lay_out
 
 F = TypeVar("F")
 
@@ -51,6 +51,7 @@ class Material:
     learned: Sequence[Any]
     held_out: Sequence[Any]
     row_length: int
+    batch_rows: int
     seed: int
     passes: float
     """Times that the examples are gone through."""
@@ -86,18 +87,28 @@ def lesson_of(kind: str, material: Material) -> Lesson:
 
 def language(material: Material, encode: Any) -> Lesson:
     """Each token from those before it; rows are filled with examples end to end."""
-    length, seed = material.row_length, material.seed
+    length = material.row_length
+    learned = [encode(material.tokenizer, item) for item in material.learned]
+    tokens = sum(len(example.tokens) for example in learned)
+    # A batch's rows more than asked for: the last step may reach beyond a whole number of passes.
+    n = math.ceil(material.passes * tokens / length) + material.batch_rows
+    rows = lay_out([Source("examples", learned, 1.0)], n, length, material.seed)
+    looked = once([encode(material.tokenizer, item) for item in material.held_out], length)
+    objective = language_objective(material, LanguageModelling)
+    return Lesson(material.model, objective, rows, tokens, looked, len(looked) if looked else 0)
 
-    def laid_out(items: Sequence[Any], passes: float) -> tuple[Any, int, int]:
-        examples = [encode(material.tokenizer, item) for item in items]
-        tokens = sum(len(example.tokens) for example in examples)
-        # A row more than asked for: the last step may reach beyond a whole number of passes.
-        n = max(1, math.ceil(passes * tokens / length) + 1)
-        return lay_out([Source("examples", examples, 1.0)], n, length, seed), n, tokens
 
-    rows, _, tokens = laid_out(material.learned, material.passes)
-    looked, n, _ = laid_out(material.held_out, 1.0) if material.held_out else (None, 0, 0)
-    return Lesson(material.model, language_objective(material, LanguageModelling), rows, tokens, looked, n)
+def once(examples: Sequence[Example], length: int) -> Rows | None:
+    """Examples end to end, each once; what the last row lacks is filled up with what is not to be learned."""
+    if not examples:
+        return None
+    tokens = np.concatenate([np.asarray(example.tokens, np.int32) for example in examples])
+    learned = np.concatenate(
+        [np.ones(len(e.tokens), np.bool_) if e.learned is None else np.asarray(e.learned) for e in examples]
+    )
+    missing = -len(tokens) % (length + 1)
+    shape = (-1, length + 1)
+    return Rows(np.pad(tokens, (0, missing)).reshape(shape), np.pad(learned, (0, missing)).reshape(shape))
 
 
 def language_objective(material: Material, plain: type[LanguageModelling]) -> LanguageModelling:
@@ -147,10 +158,14 @@ def pairs(material: Material) -> Lesson:
     """An encoder–decoder's target from its source."""
     tokenizer = material.tokenizer
     start, end = ends_of(tokenizer)
+    first = tokenizer.token_ids.get("forced_bos_token_id")
+    forced = [first] if isinstance(first, int) else []
 
     def feed(items: Sequence[tuple[str, str]]) -> PairsFeed:
-        ids = [(tokenizer.document(source), tokenizer.encode(target)) for source, target in items]
         longest = material.row_length
+        ids = [
+            (cut(tokenizer.document(source), longest), [*forced, *tokenizer.encode(target)]) for source, target in items
+        ]
         return PairsFeed(ids, material.seed, start=start, end=end, pad=pad_of(tokenizer), longest=longest)
 
     held_out = feed(material.held_out) if material.held_out else None
@@ -168,11 +183,13 @@ def classes(material: Material) -> Lesson:
 
     def feed(items: Sequence[tuple[str, str]]) -> ClassificationFeed:
         texts = [tokenizer.document(text) for text, _ in items]
+        if material.model.config.kind == "encoder":
+            texts = [list(cut(ids, material.row_length)) for ids in texts]
         numbers = [labels.index(label) for _, label in items]
         return ClassificationFeed(texts, numbers, material.seed, pad=pad_of(tokenizer), longest=material.row_length)
 
     held_out = feed(material.held_out) if material.held_out else None
-    tokens, classifier = len(material.learned) * material.row_length, Classifier(pooled(material.model), len(labels))
+    tokens, classifier = len(material.learned) * material.row_length, Classifier(material.model, len(labels))
     n = len(material.held_out)
     return Lesson(classifier, Classification(), feed(material.learned), tokens, held_out, n, labels)
 
@@ -182,20 +199,34 @@ def pooled(model: Transformer) -> Transformer:
     if model.config.kind != "encoder" or model.config.head != "masked" or model.config.family not in OVER_POOLER:
         return model
     new = Transformer(dataclasses.replace(model.config, head="pooler", unembed_bias=False))
-    new.load_state_dict(model.state_dict(), strict=False)
+    missing, _ = new.load_state_dict(model.state_dict(), strict=False)
+    assert all(name.startswith("pooler.") for name in missing)
     return new
 
 
 def of_text(tokenizer: Tokenizer, text: str) -> Example:
     """A text from its beginning to its end."""
-    ids = tokenizer.document(text)
-    end = [*tokenizer.stop_ids][:1] if tokenizer.end_of_text not in tokenizer.stop_ids else []
-    return Example([*ids, *end])
+    ids, stops = tokenizer.document(text), tokenizer.stop_ids
+    # One token may stand for both: then each text begins with the end of the one before.
+    if stops and not {ids[0], ids[-1]} & stops:
+        ids = [*ids, tokenizer.end_of_text if tokenizer.end_of_text in stops else tokenizer.end_of_turn]
+    return Example(ids)
 
 
 def of_chat(tokenizer: Tokenizer, messages: Sequence[Any]) -> Example:
-    """A conversation, of which the assistant's part is learned."""
-    return Example(*tokenizer.encode_chat_masked(messages))
+    """A conversation, of which the assistant's part is learned. Raises `BadInput` saying which one is at fault."""
+    if not tokenizer.chat_template:
+        raise BadInput("the model has no chat template to learn conversations by; give rows with text instead")
+    try:
+        return Example(*tokenizer.encode_chat_masked(messages))
+    except BadInput as error:
+        begins = str(messages[0].get("content", ""))[:40]
+        raise BadInput(f"the conversation that begins with {begins!r} cannot be learned: {error}") from None
+
+
+def cut(ids: Sequence[int], most: int) -> Sequence[int]:
+    """The first tokens of a text for an encoder, with the one that ends it still at the end."""
+    return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
 
 
 def packed(tokenizer: Tokenizer, texts: Sequence[str], length: int) -> NDArray[np.int32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -150,7 +151,7 @@ class Training:
         return parts | ({"average": self.average.state_dict()} if self.average else {})
 
     def run(self) -> None:
-        """All steps that are left; then the model is that of the last one, or of the best where it ended early."""
+        """All steps that are left; then the model is that of the last one, or with `patience` of the best one."""
         settings, saved_at = self.settings, time.monotonic()
         with ExitStack() as stack:
             track = settings.track if self.processes.is_first else ()
@@ -221,7 +222,6 @@ class Training:
                 self.position,
                 step=step + 1,
                 seconds=self.position.seconds + seconds,
-                score=None,
                 skipped=0 if outcome.finite else self.position.skipped + 1,
             )
             if step == 0 or self.position.step == settings.steps or self.position.step % self.watch.every == 0:
@@ -242,11 +242,11 @@ class Training:
         if seen:
             self.scored, score = next(iter(seen.items()))
             best = self.position.best
-            if best is None or score < best:
+            if math.isfinite(score) and (best is None or score < best):
                 at = {"best": score, "best_step": self.position.step, "since_best": 0}
             else:
                 at = {"since_best": self.position.since_best + 1}
-            self.position = replace(self.position, score=score, **at)
+            self.position = replace(self.position, **at)
         return seen
 
     def watched(self) -> dict[str, torch.Tensor]:
@@ -281,7 +281,8 @@ class Training:
         if self.divided:
             gather(weights_of(self.model), self.whole)
         at = next(self.whole.parameters()).device
-        first = first_not_finite(self.whole, self.objective, {name: values.to(at) for name, values in batch.items()})
+        there = {name: values.to(at) for name, values in batch.items()}
+        first = first_not_finite(self.whole, self.objective, there, settings.rows_at_once)
         rows = f"rows {step * settings.batch_rows:,} to {(step + 1) * settings.batch_rows - 1:,}"
         what = (
             f"the loss or its gradient is not finite at step {step} of {self.name}, {rows} "
@@ -293,7 +294,8 @@ class Training:
         again = f"{MOST_SKIPPED} steps before it were not either; " if settings.nonfinite == "skip" else ""
         self.checkpoints.wait()
         raise CutawayError(
-            f"{what}; {again}lower the learning rates and run again: it goes on from the last checkpoint"
+            f"{what}; {again}what was trained before is kept; lower the learning rates and train anew, or leave such "
+            "steps out with nonfinite = skip"
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from cutaway.model import Transformer
@@ -125,6 +126,8 @@ def parts_of(step: TrainStep, batch: Batch) -> dict[tuple[str, str], tuple[float
         with profile(activities=activities, record_shapes=True, with_flops=True) as seen:
             work()
         for event in seen.key_averages():
+            if on_gpu and event.device_type == DeviceType.CPU:
+                continue  # the kernels that it started are counted themselves
             spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             key = (phase, kind_of(event.key))
             found[key] = (found[key][0] + spent, found[key][1] + (event.flops or 0))

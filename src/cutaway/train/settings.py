@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,9 @@ Parallel = Literal["replicate", "shard", "tensor"]
 
 class LoopSettings(Settings):
     """How long to train, in what portions, how the learning rate goes, and what is kept."""
+
+    BOOKKEEPING: ClassVar[frozenset[str]] = frozenset(("parallel", "nonfinite", "checkpoint_seconds", "keep", "track"))
+    """Settings that another training of the same model may differ in: a run goes on when they are changed."""
 
     tokens: int = Field(ge=1, description="tokens to train on in all")
     batch_tokens: int = Field(default=2048, ge=32, description="tokens a step")

@@ -166,10 +166,13 @@ class TrainStep:
 
 
 def portions(batch: Batch, rows: int) -> Iterator[Batch]:
-    """A batch in portions of at most `rows` rows; 0 for all at once."""
+    """A batch in portions of at most `rows` rows, equal ones if there are any nearly as large; 0 for all at once."""
     size = len(next(iter(batch.values())))
-    for start in range(0, size, rows or size):
-        yield {name: values[start : start + (rows or size)] for name, values in batch.items()}
+    rows = min(rows or size, size)
+    # Portions of two sizes are two graphs to compile.
+    rows = next((n for n in range(rows, rows // 2, -1) if size % n == 0), rows)
+    for start in range(0, size, rows):
+        yield {name: values[start : start + rows] for name, values in batch.items()}
 
 
 @torch.no_grad()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from cutaway.runs import BadInput
+from cutaway.runs import BadInput, atomic
 from cutaway.train.settings import Tracker
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
@@ -44,6 +45,14 @@ def package(name: Tracker, module: str) -> Any:
         raise BadInput(f"{name} is not installed; pip install {PACKAGES[name]}, or leave it out of `track`") from None
 
 
+def identity_of(directory: Path) -> str:
+    """What a training is called elsewhere: the same when it is resumed, another when it is done anew."""
+    file = directory / "tracked-as"
+    if not file.exists():
+        atomic.write_text(file, "-".join([*directory.absolute().parts[-2:], secrets.token_hex(4)]))
+    return file.read_text("utf-8")
+
+
 class TensorBoard:
     """Event files in `tensorboard/`: `tensorboard --logdir runs/` shows all runs."""
 
@@ -51,7 +60,7 @@ class TensorBoard:
         package("tensorboard", "tensorboard")
         module = package("tensorboard", "torch.utils.tensorboard")
         # What a killed run had written of the steps that now come again is not shown.
-        self.writer = module.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1 if step else None)
+        self.writer = module.SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)
 
     def log(self, figures: Mapping[str, Any], step: int) -> None:
         """A point on the curve of each figure."""
@@ -69,8 +78,7 @@ class WeightsAndBiases:
 
     def __init__(self, directory: Path, step: int, settings: Mapping[str, Any]) -> None:
         module = package("wandb", "wandb")
-        identity = "-".join(directory.absolute().parts[-2:])
-        directory.mkdir(parents=True, exist_ok=True)
+        identity = identity_of(directory)
         self.run = module.init(
             project="cutaway", id=identity, name=identity, dir=str(directory), config=dict(settings), resume="allow"
         )
@@ -89,8 +97,7 @@ class Trackio:
 
     def __init__(self, directory: Path, step: int, settings: Mapping[str, Any]) -> None:
         self.module = package("trackio", "trackio")
-        name = "-".join(directory.absolute().parts[-2:])
-        self.module.init(project="cutaway", name=name, config=dict(settings), resume="allow")
+        self.module.init(project="cutaway", name=identity_of(directory), config=dict(settings), resume="allow")
 
     def log(self, figures: Mapping[str, Any], step: int) -> None:
         """A point on the curve of each figure."""

@@ -55,6 +55,7 @@ class Distillation(LanguageModelling):
 
     def ready(self, batch: Batch) -> Batch:
         """Tokens, and where there is something to learn. Raises `BadInput` for rows that the teacher cannot read."""
+        self.teacher.to(batch["tokens"].device)
         length, context = batch["tokens"].shape[1], self.teacher.config.context
         if length > context:
             raise BadInput(f"rows of {length} tokens are longer than the teacher's context of {context}; shorten them")
