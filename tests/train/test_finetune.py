@@ -17,10 +17,10 @@ from cutaway.model import ModelConfig, Transformer
 from cutaway.model.presets import BERT_BASE
 from cutaway.runs import BadInput, SilentProgress, read_results
 from cutaway.tokens import ForeignTokenizer
-from cutaway.train.finetune import FinetuneSettings, enough_steps, finetune
-from cutaway.train.lessons import once
+from cutaway.train.finetune import enough_steps, finetune
+from cutaway.train.finetune_settings import FinetuneSettings
 from cutaway.train.objectives.classifier_directory import load_classifier
-from cutaway.train.rows import Example
+from cutaway.train.rows import Example, once
 
 WORDS = "red green blue one two three four cats dogs sing run fly".split()
 SPECIAL = ["[PAD]", "[UNK]", "[MASK]", "<s>", "</s>", "user", "assistant", *(f"<extra_id_{i}>" for i in range(8))]

@@ -135,8 +135,8 @@ def load(reference: str | Path) -> LanguageModel:
     model with the adapter in a directory (PEFT's format) merged into it. Raises `BadInput` if there is no such model,
     or its files are damaged.
     """
-    base, plus, adapter = str(reference).rpartition("+")
-    if plus and not Path(reference).exists():
+    base, adapter = base_and_adapter(str(reference))
+    if adapter:
         lm = load(base)
         load_adapter(lm.model, Path(adapter))
         merge_lora(lm.model)
@@ -193,6 +193,14 @@ def run_and_stage(reference: str) -> tuple[str, str]:
         return reference, ""
     run, colon, stage = reference.rpartition(":")
     return (run, stage) if colon else (reference, "")
+
+
+def base_and_adapter(reference: str) -> tuple[str, str]:
+    """The model that a reference means, and the directory of an adapter for it, empty where it names none."""
+    if Path(reference).exists():
+        return reference, ""
+    base, plus, adapter = reference.rpartition("+")
+    return (base, adapter) if plus else (reference, "")
 
 
 def model_of_stage(run: Path, stage: str) -> Path:

@@ -11,10 +11,11 @@ from pydantic import Field
 
 from cutaway.corpus.examples import Kind, read_examples
 from cutaway.infer import load
-from cutaway.infer.language_model import find_model
+from cutaway.infer.language_model import base_and_adapter, find_model
 from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.runs import BadInput, Settings
-from cutaway.train.finetune import FinetuneSettings, finetune
+from cutaway.train.finetune import finetune
+from cutaway.train.finetune_settings import FinetuneSettings
 
 
 class FinetuneRecipe(Settings):
@@ -63,8 +64,8 @@ def _files(recipe: FinetuneRecipe) -> Iterable[Path]:
 
 def _files_of(reference: str) -> Iterable[Path]:
     """Where a model lies, and its adapter; nothing of one that is not there, which loading it will tell."""
-    base, plus, adapter = reference.rpartition("+")
-    if plus and not Path(reference).exists():
+    base, adapter = base_and_adapter(reference)
+    if adapter:
         yield from _files_of(base)
         yield Path(adapter)
         return

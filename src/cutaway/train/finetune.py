@@ -6,53 +6,28 @@ import math
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from pydantic import Field, model_validator
 
 from cutaway.corpus.examples import Examples
 from cutaway.model import Transformer
 from cutaway.runs import BadInput, Progress, Result, write_results
 from cutaway.tokens import Tokenizer
+from cutaway.train.finetune_settings import FinetuneSettings
 from cutaway.train.lessons import Lesson, Material, lesson_of, pooled
 from cutaway.train.loop import Watch, train, unwatched
-from cutaway.train.lora import LoraSettings, add_lora, merge_lora
+from cutaway.train.lora import add_lora, merge_lora
 from cutaway.train.objectives.classification import Classifier
 from cutaway.train.objectives.classifier_directory import rules_of_classifier, save_classifier
 from cutaway.train.peft_format import save_adapter
 from cutaway.train.pretrain import keep_model
-from cutaway.train.settings import LoopSettings, Schedule
 
 FEWEST_STEPS = 20
 """Steps below which batches are made smaller."""
 FEWEST_HELD_OUT = 20
 """Examples from which on some are held out."""
 ROWS_OF_A_LOOK, ROWS_AT_ONCE = 64, 16
-
-
-class FinetuneSettings(LoopSettings):
-    """How long to fine-tune, and what of the model."""
-
-    tokens: int = Field(default=0, ge=0, le=0, description="follows from `epochs`")
-    epochs: float = Field(default=3.0, gt=0, description="times to go through the examples")
-    schedule: Schedule = "linear"
-    warmup: float = Field(default=0.05, ge=0, le=1)
-    lora: LoraSettings | None = Field(default=None, description="adapters to train instead of the weights")
-    held_out: float = Field(default=0.05, ge=0, lt=1, description="share of the examples that is only measured on")
-    looks: int = Field(default=6, ge=1, description="times to measure on them")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="of pairs")
-    alpha: float = Field(default=0.5, ge=0, le=1, description="weight of a teacher's probabilities against the text's")
-    temperature: float = Field(default=2.0, gt=0, description="of a teacher's probabilities")
-
-    @model_validator(mode="before")
-    @classmethod
-    def usual_rates(cls, data: Any) -> Any:
-        """AdamW, because pretrained weights are moved a little and Muon moves all by as much; adapters by ten times."""
-        if isinstance(data, dict) and isinstance(optimizer := data.setdefault("optimizer", {}), dict):
-            optimizer.setdefault("kind", "adamw")
-            optimizer.setdefault("adamw_lr", 1e-3 if data.get("lora") is not None else 1e-4)
-        return cast("object", data)
 
 
 def finetune(
@@ -90,21 +65,7 @@ def finetune(
         model.requires_grad_(True)
     learned, held_out = divide(examples.items, settings.held_out, seed)
     progress.say(f"{len(learned):,} examples ({examples.kind}) to learn from, {len(held_out):,} held out")
-    material = Material(
-        model,
-        tokenizer,
-        learned,
-        held_out,
-        row_length=settings.row_length,
-        batch_rows=settings.batch_rows,
-        seed=seed,
-        passes=settings.epochs,
-        z_loss=settings.z_loss,
-        label_smoothing=settings.label_smoothing,
-        teacher=teacher,
-        alpha=settings.alpha,
-        temperature=settings.temperature,
-    )
+    material = Material(model, tokenizer, learned, held_out, settings, seed, teacher)
     lesson = lesson_of(examples.kind, material)
     settings = enough_steps(settings, math.ceil(settings.epochs * lesson.tokens))
     if lesson.held_out is None and (held_out or settings.patience):

@@ -15,6 +15,7 @@ from torch import nn
 from cutaway.model import Transformer
 from cutaway.runs import BadInput
 from cutaway.tokens import Tokenizer
+from cutaway.train.finetune_settings import FinetuneSettings
 from cutaway.train.objectives import Feed, LanguageModelling, Objective
 from cutaway.train.objectives.classification import Classification, ClassificationFeed, Classifier
 from cutaway.train.objectives.classifier_directory import OVER_POOLER
@@ -22,7 +23,7 @@ from cutaway.train.objectives.distillation import Distillation
 from cutaway.train.objectives.masked import MaskedFeed, MaskedModelling
 from cutaway.train.objectives.sequence_to_sequence import PairsFeed, SequenceToSequence
 from cutaway.train.objectives.span_corruption import SpanCorruptionFeed, span_counts
-from cutaway.train.rows import Example, Rows, Source, lay_out
+from cutaway.train.rows import Example, Source, lay_out, once
 
 F = TypeVar("F")
 
@@ -50,16 +51,9 @@ class Material:
     tokenizer: Tokenizer
     learned: Sequence[Any]
     held_out: Sequence[Any]
-    row_length: int
-    batch_rows: int
+    settings: FinetuneSettings
     seed: int
-    passes: float
-    """Times that the examples are gone through."""
-    z_loss: float = 0.0
-    label_smoothing: float = 0.0
     teacher: Transformer | None = None
-    alpha: float = 0.5
-    temperature: float = 2.0
 
 
 def lesson_of(kind: str, material: Material) -> Lesson:
@@ -87,36 +81,29 @@ def lesson_of(kind: str, material: Material) -> Lesson:
 
 def language(material: Material, encode: Any) -> Lesson:
     """Each token from those before it; rows are filled with examples end to end."""
-    length = material.row_length
+    length = material.settings.row_length
     learned = [encode(material.tokenizer, item) for item in material.learned]
     tokens = sum(len(example.tokens) for example in learned)
     # A batch's rows more than asked for: the last step may reach beyond a whole number of passes.
-    n = math.ceil(material.passes * tokens / length) + material.batch_rows
+    n = math.ceil(material.settings.epochs * tokens / length) + material.settings.batch_rows
     rows = lay_out([Source("examples", learned, 1.0)], n, length, material.seed)
     looked = once([encode(material.tokenizer, item) for item in material.held_out], length)
     objective = language_objective(material, LanguageModelling)
     return Lesson(material.model, objective, rows, tokens, looked, len(looked) if looked else 0)
 
 
-def once(examples: Sequence[Example], length: int) -> Rows | None:
-    """Examples end to end, each once; what the last row lacks is filled up with what is not to be learned."""
-    if not examples:
-        return None
-    tokens = np.concatenate([np.asarray(example.tokens, np.int32) for example in examples])
-    learned = np.concatenate(
-        [np.ones(len(e.tokens), np.bool_) if e.learned is None else np.asarray(e.learned) for e in examples]
-    )
-    missing = -len(tokens) % (length + 1)
-    shape = (-1, length + 1)
-    return Rows(np.pad(tokens, (0, missing)).reshape(shape), np.pad(learned, (0, missing)).reshape(shape))
-
-
 def language_objective(material: Material, plain: type[LanguageModelling]) -> LanguageModelling:
     """The text's own tokens, or a teacher's probabilities too."""
     if material.teacher is None:
-        return plain(material.z_loss)
-    how = {"temperature": material.temperature, "alpha": material.alpha, "z_loss": material.z_loss}
-    return Distillation(material.teacher, material.model.config, **how)
+        return plain(material.settings.z_loss)
+    settings = material.settings
+    return Distillation(
+        material.teacher,
+        material.model.config,
+        temperature=settings.temperature,
+        alpha=settings.alpha,
+        z_loss=settings.z_loss,
+    )
 
 
 def masked(material: Material) -> Lesson:
@@ -125,12 +112,12 @@ def masked(material: Material) -> Lesson:
     mask = special_id(tokenizer, "[MASK]", "<mask>")
 
     def feed(items: Sequence[str]) -> MaskedFeed | None:
-        rows, special = packed(tokenizer, items, material.row_length), tokenizer.special.values()
+        rows, special = packed(tokenizer, items, material.settings.row_length), tokenizer.special.values()
         if not len(rows):
             return None
         return MaskedFeed(rows, material.seed, mask=mask, special=special, vocab_size=vocab_size)
 
-    learned, held_out = needed(feed(material.learned), material.row_length), feed(material.held_out)
+    learned, held_out = needed(feed(material.learned), material.settings.row_length), feed(material.held_out)
     objective = language_objective(material, MaskedModelling)
     n = len(held_out.rows) if held_out else 0
     return Lesson(material.model, objective, learned, learned.rows.size, held_out, n)
@@ -138,7 +125,7 @@ def masked(material: Material) -> Lesson:
 
 def spans(material: Material) -> Lesson:
     """Spans that are missing from an encoder–decoder's source."""
-    tokenizer, counts = material.tokenizer, span_counts(material.row_length)
+    tokenizer, counts = material.tokenizer, span_counts(material.settings.row_length)
     sentinels = sentinels_of(tokenizer, material.model.config.vocab_size)
     start, end = ends_of(tokenizer)
 
@@ -149,9 +136,9 @@ def spans(material: Material) -> Lesson:
         return SpanCorruptionFeed(rows, material.seed, counts, sentinels=sentinels, start=start, end=end)
 
     learned, held_out = needed(feed(material.learned), counts.raw), feed(material.held_out)
-    objective = SequenceToSequence(z_loss=material.z_loss)
+    objective = SequenceToSequence(z_loss=material.settings.z_loss)
     n = len(held_out.rows) if held_out else 0
-    return Lesson(material.model, objective, learned, len(learned.rows) * material.row_length, held_out, n)
+    return Lesson(material.model, objective, learned, len(learned.rows) * material.settings.row_length, held_out, n)
 
 
 def pairs(material: Material) -> Lesson:
@@ -162,15 +149,15 @@ def pairs(material: Material) -> Lesson:
     forced = [first] if isinstance(first, int) else []
 
     def feed(items: Sequence[tuple[str, str]]) -> PairsFeed:
-        longest = material.row_length
+        longest = material.settings.row_length
         ids = [
             (cut(tokenizer.document(source), longest), [*forced, *tokenizer.encode(target)]) for source, target in items
         ]
         return PairsFeed(ids, material.seed, start=start, end=end, pad=pad_of(tokenizer), longest=longest)
 
     held_out = feed(material.held_out) if material.held_out else None
-    objective = SequenceToSequence(material.label_smoothing, material.z_loss)
-    tokens = len(material.learned) * material.row_length
+    objective = SequenceToSequence(material.settings.label_smoothing, material.settings.z_loss)
+    tokens = len(material.learned) * material.settings.row_length
     return Lesson(material.model, objective, feed(material.learned), tokens, held_out, len(material.held_out))
 
 
@@ -184,12 +171,14 @@ def classes(material: Material) -> Lesson:
     def feed(items: Sequence[tuple[str, str]]) -> ClassificationFeed:
         texts = [tokenizer.document(text) for text, _ in items]
         if material.model.config.kind == "encoder":
-            texts = [list(cut(ids, material.row_length)) for ids in texts]
+            texts = [list(cut(ids, material.settings.row_length)) for ids in texts]
         numbers = [labels.index(label) for _, label in items]
-        return ClassificationFeed(texts, numbers, material.seed, pad=pad_of(tokenizer), longest=material.row_length)
+        return ClassificationFeed(
+            texts, numbers, material.seed, pad=pad_of(tokenizer), longest=material.settings.row_length
+        )
 
     held_out = feed(material.held_out) if material.held_out else None
-    tokens, classifier = len(material.learned) * material.row_length, Classifier(material.model, len(labels))
+    tokens, classifier = len(material.learned) * material.settings.row_length, Classifier(material.model, len(labels))
     n = len(material.held_out)
     return Lesson(classifier, Classification(), feed(material.learned), tokens, held_out, n, labels)
 

@@ -19,7 +19,7 @@ from cutaway.train.distributed import gather, gathered_in, parallelise
 from cutaway.train.ema import WeightAverage
 from cutaway.train.faults import first_not_finite
 from cutaway.train.interruption import stoppable
-from cutaway.train.machine import can_compile, compute_dtype, device, keep_freed_memory, matmul_flops
+from cutaway.train.machine import can_compile, device, keep_freed_memory, matmul_flops
 from cutaway.train.objectives import Batch, Feed, LanguageModelling, Objective
 from cutaway.train.optimizer import Optimizer
 from cutaway.train.recompute import recomputed
@@ -97,8 +97,7 @@ class Training:
             model.requires_grad_(True)
         set_dropout(model, settings.dropout)
         # Measured in each process, and yet one for all.
-        dtype = compute_dtype() if settings.precision == "auto" else getattr(torch, settings.precision)
-        self.dtype = self.processes.same(dtype)
+        self.dtype = self.processes.same(settings.dtype)
         worth_it = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
         compiled = worth_it and can_compile()
         self.home = next(model.parameters()).device

@@ -9,6 +9,7 @@ import platform
 import shutil
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -40,14 +41,16 @@ def matmul_flops(dtype: torch.dtype = torch.float32, size: int = 1536) -> float:
         size = 8192
     a, b = (torch.randn(size, size, dtype=dtype, device=at) for _ in range(2))
     torch.mm(a, b)
-    seconds: list[float] = []
-    for _ in range(7):
-        _synchronize(at)
-        began = time.perf_counter()
-        torch.mm(a, b)
-        _synchronize(at)
-        seconds.append(time.perf_counter() - began)
-    return 2 * size**3 / statistics.median(seconds)
+    return 2 * size**3 / statistics.median(timed(lambda: torch.mm(a, b)) for _ in range(7))
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes, what it starts on a GPU included."""
+    _synchronize()
+    began = time.perf_counter()
+    work()
+    _synchronize()
+    return time.perf_counter() - began
 
 
 @cache
@@ -113,6 +116,6 @@ def _read(file: Path) -> dict[str, object]:
     return {}
 
 
-def _synchronize(at: torch.device) -> None:
-    if at.type == "cuda":
-        torch.cuda.synchronize(at)
+def _synchronize() -> None:
+    if device().type == "cuda":
+        torch.cuda.synchronize(device())

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
-import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from cutaway.model import Transformer
 from cutaway.train.cost import forward_flops
 from cutaway.train.loop import set_dropout
-from cutaway.train.machine import can_compile, compute_dtype, device, keep_freed_memory, matmul_flops
+from cutaway.train.machine import can_compile, device, keep_freed_memory, matmul_flops, timed
 from cutaway.train.objectives import Batch, Feed, LanguageModelling
 from cutaway.train.optimizer import Optimizer
 from cutaway.train.settings import LoopSettings
-from cutaway.train.step import Outcome, TrainStep
+from cutaway.train.step import TrainStep
 
+T = TypeVar("T")
 WARM_UP, TIMED, PROFILED = 3, 8, 4
 STILL = 1e-9
 """Scale of the learning rates: the steps are only for looking at."""
@@ -71,7 +71,7 @@ def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> Step
     """Take some steps of a training and tell where their time goes. The model is none to keep afterwards."""
     keep_freed_memory()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # it would tell each time that it begins and ends
-    dtype = compute_dtype() if settings.precision == "auto" else getattr(torch, settings.precision)
+    dtype = settings.dtype
     compiled = settings.compile is not False and can_compile()
     if compiled:
         import torch._inductor.config as inductor
@@ -107,41 +107,27 @@ def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> Step
     )
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes."""
-    began = time.perf_counter()
-    work()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
 def parts_of(step: TrainStep, batch: Batch) -> dict[tuple[str, str], tuple[float, float]]:
     """Microseconds and counted operations by phase and kind, summed over `PROFILED` steps."""
     found: dict[tuple[str, str], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
 
-    def watched(phase: str, work: Callable[[], object]) -> None:
+    def watched(phase: str, work: Callable[[], T]) -> T:
         on_gpu = device().type == "cuda"
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
         with profile(activities=activities, record_shapes=True, with_flops=True) as seen:
-            work()
+            result = work()
         for event in seen.key_averages():
             if on_gpu and event.device_type == DeviceType.CPU:
                 continue  # the kernels that it started are counted themselves
             spent = event.self_device_time_total if on_gpu else event.self_cpu_time_total
             key = (phase, kind_of(event.key))
             found[key] = (found[key][0] + spent, found[key][1] + (event.flops or 0))
+        return result
 
     for _ in range(PROFILED):
-        outcomes: list[Outcome] = []
-        watched("gradient", partial(into, outcomes, step, batch))
-        watched("update", partial(step.apply, outcomes[0], scale=STILL))
+        outcome = watched("gradient", lambda: step.gradient(batch))
+        watched("update", partial(step.apply, outcome, scale=STILL))
     return found
-
-
-def into(outcomes: list[Outcome], step: TrainStep, batch: Batch) -> None:
-    """Work out a gradient."""
-    outcomes.append(step.gradient(batch))
 
 
 def kind_of(operation: str) -> str:

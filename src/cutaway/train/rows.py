@@ -23,6 +23,12 @@ class Example:
     tokens: Sequence[int] | NDArray[np.integer[Any]]
     learned: Sequence[bool] | NDArray[np.bool_] | None = None
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Its tokens, and which of them to learn: all where it does not say."""
+        tokens = np.asarray(self.tokens, np.int32)
+        return tokens, np.ones(len(tokens), np.bool_) if self.learned is None else np.asarray(self.learned, np.bool_)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -70,6 +76,18 @@ def lay_out(sources: Sequence[Source], n_rows: int, length: int, seed: int) -> R
     return Rows(tokens[order], learned[order])
 
 
+def once(examples: Sequence[Example], length: int) -> Rows | None:
+    """Rows of `length` of the examples end to end, each once; None if there are none.
+
+    What the last row lacks is filled up with what is not to be learned.
+    """
+    if not examples:
+        return None
+    tokens, learned = map(np.concatenate, zip(*(example.arrays for example in examples), strict=True))
+    missing, shape = -len(tokens) % (length + 1), (-1, length + 1)
+    return Rows(np.pad(tokens, (0, missing)).reshape(shape), np.pad(learned, (0, missing)).reshape(shape))
+
+
 @dataclass
 class Stream:
     """Examples drawn without end, and what is left of the last one."""
@@ -94,10 +112,10 @@ def take(stream: Stream, n: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """The next `n` tokens of a stream."""
     tokens, learned, have = [stream.tokens], [stream.learned], len(stream.tokens)
     while have < n:
-        example = next(stream.examples)
-        tokens.append(np.asarray(example.tokens, np.int32))
-        learned.append(np.ones(len(tokens[-1]), np.bool_) if example.learned is None else np.asarray(example.learned))
-        have += len(tokens[-1])
+        next_tokens, next_learned = next(stream.examples).arrays
+        tokens.append(next_tokens)
+        learned.append(next_learned)
+        have += len(next_tokens)
     all_tokens, all_learned = np.concatenate(tokens), np.concatenate(learned)
     stream.tokens, stream.learned = all_tokens[n:], all_learned[n:]
     return all_tokens[:n], all_learned[:n]

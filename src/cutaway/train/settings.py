@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 
 from cutaway.runs import Settings
-from cutaway.train.machine import device
+from cutaway.train.machine import compute_dtype, device
 from cutaway.train.optimizer import OptimizerSettings
 
 Schedule = Literal["stable", "cosine", "linear"]
@@ -60,6 +61,11 @@ class LoopSettings(Settings):
     def batch_rows(self) -> int:
         """Rows a step."""
         return max(1, self.batch_tokens // self.row_length)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What matrices are multiplied in."""
+        return compute_dtype() if self.precision == "auto" else getattr(torch, self.precision)
 
     @property
     def rows_at_once(self) -> int:

@@ -15,8 +15,6 @@ from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, Ro
 
 from cutaway.model.block import Block
 from cutaway.runs import BadInput
-from cutaway.train.machine import device
-from cutaway.train.objectives import Batch
 from cutaway.train.step import Alone
 
 MAKERS, READERS = ("q", "k", "v", "gate", "up"), ("o", "down")
@@ -24,10 +22,6 @@ MAKERS, READERS = ("q", "k", "v", "gate", "up"), ("o", "down")
 
 class SameRows(Alone):
     """Processes that all read the same rows: what they come to is the same in each, but for the gains of heads."""
-
-    def rows(self, batch: Batch) -> Batch:
-        """All of a batch, on this process's device."""
-        return {name: values.to(device()) for name, values in batch.items()}
 
     def share_gradients(self, model: nn.Module) -> None:
         """Sum the gradients of the queries' and keys' norms, of which each process has those by its own heads."""

@@ -11,8 +11,6 @@ from typing import Any, Protocol
 from cutaway.runs import BadInput, atomic
 from cutaway.train.settings import Tracker
 
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio"}
-
 
 class Follower(Protocol):
     """Somewhere that metrics go to."""
@@ -42,7 +40,7 @@ def package(name: Tracker, module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise BadInput(f"{name} is not installed; pip install {PACKAGES[name]}, or leave it out of `track`") from None
+        raise BadInput(f"{name} is not installed; pip install {name}, or leave it out of `track`") from None
 
 
 def identity_of(directory: Path) -> str:

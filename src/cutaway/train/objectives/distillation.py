@@ -12,7 +12,7 @@ from cutaway.model.taps import UNTOUCHED, Tap
 from cutaway.runs import BadInput
 from cutaway.train.cost import flops_per_token
 from cutaway.train.cross_entropy import cross_entropy
-from cutaway.train.objectives.language import LanguageModelling
+from cutaway.train.objectives.language import LanguageModelling, logits_to_learn
 from cutaway.train.objectives.objective import Batch
 
 
@@ -77,9 +77,3 @@ class Distillation(LanguageModelling):
         # What a training step takes is three times a forward pass.
         teaching = flops_per_token(self.teacher.config, tokens.shape[1], learned=learned) / 3
         return super().flops(model, batch) + tokens.numel() * teaching
-
-
-def logits_to_learn(model: Transformer, ready: Batch, tap: Tap = UNTOUCHED) -> Float[Tensor, "learned vocab"]:
-    """A model's logits where there is something to learn."""
-    hidden = model.hidden(ready["tokens"], tap=tap).flatten(0, 1)
-    return model.logits(hidden[ready["positions"]] if "positions" in ready else hidden, tap)

@@ -34,19 +34,22 @@ class LanguageModelling:
         return int(batch["learned"].sum())
 
     def total(self, model: Transformer, ready: Batch, tap: Tap = UNTOUCHED) -> Float[Tensor, ""]:
-        """Sum of the tokens' losses.
-
-        The unembedding is a third of a small model's arithmetic, so there are no logits where nothing is learned.
-        """
-        hidden = model.hidden(ready["tokens"], tap=tap).flatten(0, 1)
-        if "positions" in ready:
-            hidden = hidden[ready["positions"]]
-        return cross_entropy(model.logits(hidden, tap), ready["targets"], self.z_loss)
+        """Sum of the tokens' losses."""
+        return cross_entropy(logits_to_learn(model, ready, tap), ready["targets"], self.z_loss)
 
     def flops(self, model: Transformer, batch: Batch) -> float:
         """Operations of a training step on a batch."""
         tokens, learned = batch["tokens"], float(batch["learned"].float().mean())
         return tokens.numel() * flops_per_token(model.config, tokens.shape[1], learned=learned)
+
+
+def logits_to_learn(model: Transformer, ready: Batch, tap: Tap = UNTOUCHED) -> Float[Tensor, "learned vocab"]:
+    """A model's logits where there is something to learn.
+
+    The unembedding is a third of a small model's arithmetic, so there are none where nothing is learned.
+    """
+    hidden = model.hidden(ready["tokens"], tap=tap).flatten(0, 1)
+    return model.logits(hidden[ready["positions"]] if "positions" in ready else hidden, tap)
 
 
 def changing(x: Tensor) -> Tensor:
