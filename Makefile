@@ -51,6 +51,9 @@ test: lint
 	@echo "Building the peers into .venv-oracles; the first time this takes many minutes."
 	test -x .venv-oracles/bin/python || .venv/bin/python -m venv .venv-oracles
 	CMAKE_ARGS=-DLLAVA_BUILD=OFF .venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,oracles]'
+	# For bench/train.py. By itself it asks for an older hub client than transformers does, and works with the newer.
+	.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check --no-deps litgpt==0.5.13 lightning==2.6.6 \
+		pytorch-lightning==2.6.6 lightning-utilities==0.15.3 torchmetrics==1.9.0 jsonargparse==4.53.0 docstring-parser==0.18.0
 	@touch $@
 
 oracles: .venv-oracles/.built
