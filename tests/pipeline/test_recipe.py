@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cutaway.pipeline import STAGES, Recipe, find_recipe
+from cutaway.pipeline import STAGES, Recipe, find_recipe, read_recipe
 from cutaway.pipeline.find import default_run, shipped_recipes
 from cutaway.pipeline.run import needed_for
 from cutaway.runs import BadInput, load_recipe, to_toml
@@ -15,9 +15,9 @@ from cutaway.train.pretrain import PretrainSettings
 
 @pytest.mark.parametrize("name", list(shipped_recipes()))
 def test_every_shipped_recipe_reads(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(find_recipe(name), [], Recipe)
+    recipe, _ = read_recipe(find_recipe(name), [])
     (tmp_path / "recipe.toml").write_text(to_toml(recipe), encoding="utf-8")
-    assert load_recipe(find_recipe(str(tmp_path)), [], Recipe) == recipe
+    assert read_recipe(find_recipe(str(tmp_path)), [])[0] == recipe
 
 
 def test_demo_is_shipped() -> None:
@@ -67,3 +67,8 @@ def test_what_a_verb_needs() -> None:
     names = [stage.name for stage in needed_for("grpo", STAGES)]
     assert names == ["corpus", "tokenizer", "shards", "pretrain", "sft", "rl"]
     assert [stage.name for stage in needed_for("report", STAGES)] == [stage.name for stage in STAGES]
+
+
+def test_patience_where_nothing_is_looked_at_is_refused() -> None:
+    with pytest.raises(BadInput, match="sft: patience needs looks at held-out examples"):
+        load_recipe(None, ["sft.patience=3"], Recipe)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cutaway.align.conversations import Materials
 from cutaway.align.mixture import Fact, Mixture, conversations, examples
@@ -39,6 +40,13 @@ class SftSettings(LoopSettings):
     mixture: Mixture = Mixture()
     refusals: bool = True
     """Whether to teach "I don't know"; without, for comparison, every question about the world is answered."""
+
+    @model_validator(mode="after")
+    def nothing_to_wait_for(self) -> Self:
+        """Its conversations are made up as they are needed, and none is held out to look at on the way."""
+        if self.patience:
+            raise ValueError("patience needs looks at held-out examples, and sft has none; leave it out")
+        return self
 
 
 def sft_rows(

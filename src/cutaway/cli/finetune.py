@@ -78,13 +78,15 @@ def finetune(
 
 def _absolute(model: str) -> str:
     """A reference as it can be given from anywhere: a path, a run's stage, or a model and an adapter's directory."""
-    if Path(model).exists():
-        return str(Path(model).resolve())
-    head, colon, stage = model.rpartition(":")
-    if colon and Path(head).exists():
-        return f"{Path(head).resolve()}:{stage}"
-    head, plus, adapter = model.rpartition("+")
-    return f"{_absolute(head)}+{Path(adapter).resolve()}" if plus and Path(adapter).exists() else model
+    from cutaway.infer.language_model import base_and_adapter, run_and_stage
+
+    base, adapter = base_and_adapter(model)
+    if adapter:
+        return f"{_absolute(base)}+{Path(adapter).resolve()}"
+    run, stage = run_and_stage(model)
+    if not Path(run).exists():
+        return model
+    return f"{Path(run).resolve()}:{stage}" if stage else str(Path(run).resolve())
 
 
 def _name(model: str) -> str:

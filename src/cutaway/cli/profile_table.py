@@ -24,6 +24,9 @@ def table_of(seen: StepProfile) -> Iterator[RenderableType]:
     yield Text(
         f"{seen.of_ceiling:.0%} of this machine's {seen.ceiling / 1e9:,.0f} GFLOP/s, those of a large matrix product"
     )
+    yield Text(
+        f"{seen.memory / 1e6:,.0f} MB at most at once in a step; `cutaway plan` foretells {seen.foretold / 1e6:,.0f}"
+    )
     yield ""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("phase", "part"):

@@ -42,6 +42,8 @@ class Position:
     """Looks since then."""
     skipped: int = 0
     """Steps left out one after another, up to now, because their loss was not finite."""
+    line: dict[str, float] | None = None
+    """The last step's line of metrics, where it is not written because the look that belongs to it was broken off."""
 
     @property
     def is_best(self) -> bool:
@@ -234,10 +236,19 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
 
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Those of them that require a gradient: beside an adapter's frozen matrices, little of a model."""
+    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
 @torch.no_grad()
 def put_weights(model: nn.Module, weights: Mapping[str, Tensor], directory: Path) -> None:
-    """Give a model the weights of a checkpoint. Raises `BadInput` if they are not this model's."""
-    for name, weight in model.named_parameters():
+    """Give a model the weights of a checkpoint that it trains; the others are as they were when training began.
+
+    Raises:
+        BadInput: they are not this model's.
+    """
+    for name, weight in trained_weights(model).items():
         if name not in weights or weights[name].shape != weight.shape:
             raise BadInput(f"the checkpoint in {directory} is of another model ({name}); delete that directory")
         weight.copy_(weights[name])

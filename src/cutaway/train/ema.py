@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from cutaway.train.checkpoint import trained_weights
+
 
 class WeightAverage:
-    """Exponential moving average of a model's weights: average ← decay · average + (1 − decay) · weights.
+    """Exponential moving average of the weights that a model trains: average ← decay · average + (1 − decay) · weights.
 
     Early on the decay is (1 + step) / (10 + step) if that is less, so that the random start is soon forgotten
     (as in TensorFlow's ExponentialMovingAverage).
@@ -18,14 +20,14 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.weights = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        self.weights = {name: weight.clone() for name, weight in trained_weights(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after `step` steps."""
         share = 1 - min(self.decay, (1 + step) / (10 + step))
-        for name, weight in model.named_parameters():
-            self.weights[name].lerp_(weight.detach(), share)
+        for name, weight in trained_weights(model).items():
+            self.weights[name].lerp_(weight, share)
 
     @contextmanager
     def in_place_of(self, model: nn.Module) -> Generator[None]:
@@ -40,7 +42,8 @@ class WeightAverage:
     def swap(self, model: nn.Module) -> None:
         """Exchange the model's weights and the average."""
         for name, weight in model.named_parameters():
-            self.weights[name], weight.data = weight.data, self.weights[name]
+            if name in self.weights:
+                self.weights[name], weight.data = weight.data, self.weights[name]
 
     def state_dict(self) -> dict[str, Tensor]:
         """The average, by the weights' names."""

@@ -19,13 +19,12 @@ class Stopping:
 
     def __init__(self, *, together: bool = False) -> None:
         self.asked: int | None = None
-        self.held = False
-        self.together = together
+        self.held = together
 
     def ask(self, signal_number: int, frame: FrameType | None) -> None:
         """The signal's handler: stop now, or as soon as what is being done is whole."""
         self.asked = signal_number
-        if not (self.held or self.together):
+        if not self.held:
             self.stop_if_asked()
 
     def agreed(self) -> None:
@@ -45,13 +44,26 @@ class Stopping:
     @contextmanager
     def hold(self) -> Generator[None]:
         """Within the block nothing stops; what was asked meanwhile is done after it."""
-        self.held = True
+        before, self.held = self.held, True
         try:
             yield
         finally:
-            self.held = False
-        if not self.together:
+            self.held = before or self.asked is not None
+        if not before:
             self.stop_if_asked()
+
+    @contextmanager
+    def let_go(self) -> Generator[None]:
+        """Within the block, which is part of one that is held, it stops at once: what is done there changes nothing.
+
+        Also one of several processes, which must then tell the others.
+        """
+        self.held = False
+        try:
+            self.stop_if_asked()
+            yield
+        finally:
+            self.held = True
 
 
 @contextmanager

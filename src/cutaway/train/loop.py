@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from cutaway.runs import CutawayError, MetricsLog, Progress, SilentProgress
-from cutaway.train.checkpoint import Checkpoints, Position, put_weights, weights_of
+from cutaway.runs.manifest import peak_memory
+from cutaway.train.checkpoint import Checkpoints, Position, put_weights, trained_weights, weights_of
 from cutaway.train.distributed import gather, gathered_in, parallelise
 from cutaway.train.ema import WeightAverage
 from cutaway.train.faults import first_not_finite
@@ -98,8 +99,7 @@ class Training:
         set_dropout(model, settings.dropout)
         # Measured in each process, and yet one for all.
         self.dtype = self.processes.same(settings.dtype)
-        worth_it = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
-        compiled = worth_it and can_compile()
+        compiled = compiles(settings)
         self.home = next(model.parameters()).device
         # `model` is what is trained: the whole one, or where it is divided this process's part of its twin.
         self.model, summed, self.sharing = parallelise(
@@ -111,7 +111,7 @@ class Training:
         self.position = self.resume()
         self.log = MetricsLog(directory / "metrics.jsonl")
         if self.processes.is_first:
-            self.log.truncate_after(self.position.step)
+            self.log.truncate_after(self.written)
         self.step_once = TrainStep(
             self.model,
             summed,
@@ -127,6 +127,11 @@ class Training:
     def divided(self) -> bool:
         """Whether each process has only a part of the weights."""
         return self.model is not self.whole
+
+    @property
+    def written(self) -> int:
+        """The last step whose line of metrics counts: the one before, where that of the last is not written yet."""
+        return self.position.step - bool(self.position.line)
 
     def resume(self) -> Position:
         """Take up the last checkpoint, if there is one."""
@@ -145,8 +150,8 @@ class Training:
             self.average.load_state_dict(parts["average"])
 
     def parts(self) -> dict[str, dict[str, torch.Tensor]]:
-        """All that a checkpoint holds."""
-        parts = {"model": weights_of(self.model), "optimizer": self.optimizer.state_dict()}
+        """All that a checkpoint holds: of the weights, those that are trained."""
+        parts = {"model": trained_weights(self.model), "optimizer": self.optimizer.state_dict()}
         return parts | ({"average": self.average.state_dict()} if self.average else {})
 
     def run(self) -> None:
@@ -154,7 +159,7 @@ class Training:
         settings, saved_at = self.settings, time.monotonic()
         with ExitStack() as stack:
             track = settings.track if self.processes.is_first else ()
-            self.trackers = followers(track, self.directory, self.position.step, settings.model_dump(mode="json"))
+            self.trackers = followers(track, self.directory, self.written, settings.model_dump(mode="json"))
             for tracker in self.trackers:
                 stack.callback(tracker.finish)
             stack.enter_context(recomputed(self.model, wanted=settings.recompute))
@@ -162,14 +167,14 @@ class Training:
             task = stack.enter_context(self.progress.task(self.name, settings.steps, "steps"))
             stack.enter_context(self.checkpoints.kept(lambda: (self.position, self.parts())))
             ended = self.ends_early()
-            while self.position.step < settings.steps and not ended:
+            while (self.position.line or self.position.step < settings.steps) and not ended:
                 figures = self.step()
                 task.update(
                     self.position.step,
                     loss=figures["loss"],
                     tok_s=figures["tokens_per_second"],
                     mfu=figures["flops_utilization"],
-                    **{key: value for key, value in figures.items() if key.startswith("val_")},
+                    **beside(figures),
                 )
                 ended = self.ends_early()
                 due = time.monotonic() - saved_at > settings.checkpoint_seconds
@@ -201,7 +206,10 @@ class Training:
         return 0 < self.settings.patience <= self.position.since_best
 
     def step(self) -> dict[str, float]:
-        """One step, with what is watched after it; its line of metrics."""
+        """One step, with what is watched after it, or what is left of the last one; its line of metrics."""
+        if self.position.line:
+            with self.stopping.hold():
+                return self.write_down()
         settings, step = self.settings, self.position.step
         began = time.perf_counter()
         # What is drawn in a step (dropout) follows from its number, so nothing need be remembered of it; and from the
@@ -216,29 +224,44 @@ class Training:
             if self.average:
                 self.average.update(self.model, step)
             seconds = time.perf_counter() - began
-            figures = self.figures(batch, outcome, seconds)
             self.position = replace(
                 self.position,
                 step=step + 1,
                 seconds=self.position.seconds + seconds,
                 skipped=0 if outcome.finite else self.position.skipped + 1,
+                line=self.figures(batch, outcome, seconds),
             )
-            if step == 0 or self.position.step == settings.steps or self.position.step % self.watch.every == 0:
-                figures |= self.look()
-            if self.processes.is_first:
-                self.log.append(figures)
-            for tracker in self.trackers:
-                tracker.log(figures, self.position.step)
+            return self.write_down()
+
+    def write_down(self) -> dict[str, float]:
+        """The last step's line of metrics, with what is watched after it.
+
+        A look may be broken off. Then the line is not written yet, and a resumed run looks again before it goes on.
+        """
+        step, figures = self.position.step, dict(self.position.line or {})
+        if step == 1 or step == self.settings.steps or step % self.watch.every == 0:
+            figures |= self.look()
+        if step == self.settings.steps or self.ends_early():
+            figures["peak_memory"] = most_memory()
+        self.position = replace(self.position, line=None)
+        if self.processes.is_first:
+            self.log.append(figures)
+        for tracker in self.trackers:
+            tracker.log(figures, step)
         return figures
 
     def look(self) -> dict[str, float]:
         """What is watched of the model, or of its average where there is one."""
+        seen: dict[str, float] | None = {}
         # Whoever looks need not know where the model is: what it makes is made there too.
         with self.shown(), device() if device().type == "cuda" else nullcontext():
-            seen = self.watch.look(self.whole, self.position.step) if self.processes.is_first else {}
+            if self.processes.is_first:
+                seen = self.unless_stopped(lambda: self.watch.look(self.whole, self.position.step))
         seen = self.processes.same(seen)
         self.model.train()
-        if seen:
+        if seen is None:
+            self.stopping.agreed()
+        elif seen:
             self.scored, score = next(iter(seen.items()))
             best = self.position.best
             if math.isfinite(score) and (best is None or score < best):
@@ -246,11 +269,21 @@ class Training:
             else:
                 at = {"since_best": self.position.since_best + 1}
             self.position = replace(self.position, **at)
-        return seen
+        return seen or {}
+
+    def unless_stopped(self, look: Callable[[], dict[str, float]]) -> dict[str, float] | None:
+        """What is seen; None if a signal broke it off, for a look may take longer than whoever stops us will wait."""
+        try:
+            with self.stopping.let_go():
+                return look()
+        except KeyboardInterrupt:
+            if self.stopping.asked is None:
+                raise
+            return None
 
     def watched(self) -> dict[str, torch.Tensor]:
         """The weights that are watched and kept: the last ones, or their average."""
-        return self.average.weights if self.average else weights_of(self.model)
+        return weights_of(self.model) | (self.average.weights if self.average else {})
 
     def shown(self) -> AbstractContextManager[None]:
         """Within the block the whole model has the weights that are watched."""
@@ -298,8 +331,26 @@ class Training:
         )
 
 
+def compiles(settings: LoopSettings) -> bool:
+    """Whether the step is compiled: where that pays for itself or is asked for, and can be done."""
+    wanted = settings.tokens >= COMPILE_PAYS_AFTER if settings.compile is None else settings.compile
+    return wanted and can_compile()
+
+
 def set_dropout(model: nn.Module, share: float) -> None:
     """Let every block leave out this share of what its branches write, in training (Srivastava et al. 2014)."""
     for module in model.modules():
         if hasattr(module, "dropout"):
             setattr(module, "dropout", share)  # noqa: B010
+
+
+def most_memory() -> int:
+    """The most memory that this process has had so far, in bytes: its tensors' on a GPU, else all that is resident."""
+    return torch.cuda.max_memory_allocated(device()) if device().type == "cuda" else peak_memory()
+
+
+def beside(figures: Mapping[str, float]) -> dict[str, float | str]:
+    """What a person is shown of a line of metrics beside loss and speed."""
+    looked: dict[str, float | str] = {key: value for key, value in figures.items() if key.startswith("val_")}
+    most = figures.get("peak_memory")
+    return looked | ({"memory": f"{most / 1e9:.2f} GB"} if most else {})

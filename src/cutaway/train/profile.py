@@ -8,8 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from itertools import accumulate
+from typing import Any, TypeVar
 
+import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
@@ -17,10 +19,11 @@ from cutaway.model import Transformer
 from cutaway.train.cost import forward_flops
 from cutaway.train.loop import set_dropout
 from cutaway.train.machine import can_compile, device, keep_freed_memory, matmul_flops, timed
+from cutaway.train.memory import Layout, step_memory
 from cutaway.train.objectives import Batch, Feed, LanguageModelling
 from cutaway.train.optimizer import Optimizer
 from cutaway.train.settings import LoopSettings
-from cutaway.train.step import TrainStep
+from cutaway.train.step import TrainStep, portions
 
 T = TypeVar("T")
 WARM_UP, TIMED, PROFILED = 3, 8, 4
@@ -59,6 +62,10 @@ class StepProfile:
     """Operations a second of a large matrix product."""
     dtype: str
     compiled: bool
+    memory: float
+    """The most bytes that it takes at once: weights, gradients, moments and all that is allocated on the way."""
+    foretold: float
+    """What `cutaway plan` takes these bytes to be."""
     parts: tuple[Part, ...]
 
     @property
@@ -81,10 +88,11 @@ def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> Step
     model.to(device()).requires_grad_(True)
     set_dropout(model, settings.dropout)
     objective = LanguageModelling(settings.z_loss)
+    optimizer = Optimizer(model, settings.optimizer)
     step = TrainStep(
         model,
         objective,
-        Optimizer(model, settings.optimizer),
+        optimizer,
         compiled=compiled,
         dtype=dtype,
         clip=settings.clip,
@@ -94,7 +102,7 @@ def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> Step
     for _ in range(WARM_UP):
         step(batch, scale=STILL)
     seconds = statistics.median(timed(lambda: step(batch, scale=STILL)) for _ in range(TIMED))
-    length = batch["tokens"].shape[1]
+    rows, length = next(portions(batch, settings.rows_at_once))["tokens"].shape
     attention = 3 * forward_flops(model.config, length)[-1].attention * batch["tokens"].numel()
     return StepProfile(
         seconds,
@@ -103,8 +111,34 @@ def profile_step(model: Transformer, feed: Feed, settings: LoopSettings) -> Step
         matmul_flops(dtype),
         str(dtype).removeprefix("torch."),
         compiled,
+        memory_of(step, batch, sum(held.nbytes for held in (*model.parameters(), *optimizer.state_dict().values()))),
+        step_memory(
+            model.config,
+            Layout(
+                rows,
+                length,
+                compute=dtype.itemsize,
+                compiled=compiled,
+                accumulated=rows < settings.batch_rows,
+                optimizer=settings.optimizer.kind,
+            ),
+        ).peak,
         scaled(parts_of(step, batch), seconds, attention),
     )
+
+
+def memory_of(step: TrainStep, batch: Batch, always: int) -> int:
+    """The most bytes that there are at once in a step, with the `always` ones that are there between steps too."""
+    if device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device())
+        step(batch, scale=STILL)
+        return torch.cuda.max_memory_allocated(device())
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step(batch, scale=STILL)
+    recorded: Any = seen.profiler
+    changes = [event for event in recorded.kineto_results.events() if event.name() == "[memory]"]
+    levels = accumulate(event.nbytes() for event in sorted(changes, key=lambda event: event.start_ns()))
+    return always + max(levels, default=0)
 
 
 def parts_of(step: TrainStep, batch: Batch) -> dict[tuple[str, str], tuple[float, float]]:

@@ -112,7 +112,10 @@ class TrainStep:
 
     def plain_total(self, ready: Batch) -> Tensor:
         """The sum of a portion's losses, in the step's dtype."""
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        if self.dtype != torch.bfloat16:
+            # Even switched off, it would be part of the graph, which then is not found in the compiler's cache.
+            return self.objective.total(self.model, ready)
+        with torch.autocast(self.device, torch.bfloat16):
             return self.objective.total(self.model, ready)
 
     def __call__(self, batch: Batch, *, scale: float) -> Outcome:
