@@ -57,7 +57,7 @@ test: lint
 	@touch $@
 
 oracles: .venv-oracles/.built
-	.venv-oracles/bin/pytest -o norecursedirs= tests/oracles $(ARGS)
+	.venv-oracles/bin/pytest -o norecursedirs= -o timeout=1200 tests/oracles $(ARGS)
 
 bench: .venv/.dev
 	@for script in bench/train.py bench/infer.py bench/model.py bench/attention.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

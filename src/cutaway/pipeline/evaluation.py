@@ -9,7 +9,7 @@ from cutaway.evals.run import evaluate
 from cutaway.evals.tasks import Suite
 from cutaway.infer import load, run_and_stage
 from cutaway.pipeline.materials import heldout_of, materials_of
-from cutaway.pipeline.recipe import Recipe
+from cutaway.pipeline.recipe import Recipe, kind_of
 from cutaway.pipeline.suite import build_suite
 from cutaway.runs import BadInput, Progress, Result, RunDirectory, load_recipe
 
@@ -35,6 +35,8 @@ def evaluate_model(reference: str, of_run: Path | None, progress: Progress) -> l
     run = RunDirectory(of_run or path)
     if not (run.path / "recipe.toml").is_file():
         raise BadInput(f"{run.path} is no run, so there is nothing held out to measure on; name a run with --run")
+    if (kind := kind_of(run.path / "recipe.toml")) != "assistant":
+        raise BadInput(f"{run.path} is a run of kind {kind}, with no tasks held out; its report has its figures")
     recipe = load_recipe(run.path / "recipe.toml", [], Recipe)
     return evaluate(lm, suite_of(run, recipe), TOOLS, progress, stage=stage or "model", seed=recipe.seed)
 

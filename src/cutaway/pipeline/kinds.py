@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cutaway.pipeline.finetuning import FINETUNING, FinetuneRecipe
-from cutaway.pipeline.recipe import Recipe
+from cutaway.pipeline.recipe import Recipe, kind_of
+from cutaway.pipeline.scaling import SCALING, ScalingRecipe
 from cutaway.pipeline.stage import Stage
 from cutaway.pipeline.stages import STAGES
+from cutaway.pipeline.texts import TEXTS, TextRecipe
 from cutaway.runs import BadInput, Settings, load_recipe
 
 Stages = Sequence[Stage[Any]]
@@ -18,6 +19,8 @@ Stages = Sequence[Stage[Any]]
 KINDS: dict[str, tuple[type[Settings], Stages]] = {
     "assistant": (Recipe, STAGES),
     "finetune": (FinetuneRecipe, FINETUNING),
+    "scaling": (ScalingRecipe, SCALING),
+    "text": (TextRecipe, TEXTS),
 }
 """By the `kind` that a recipe names; one that names none is an assistant's."""
 
@@ -29,11 +32,3 @@ def read_recipe(path: Path, overrides: Sequence[str]) -> tuple[Any, Stages]:
         raise BadInput(f"{path} is of kind {kind!r}; the kinds are {', '.join(KINDS)}")
     model, stages = KINDS[kind]
     return load_recipe(path, overrides, model), stages
-
-
-def kind_of(path: Path) -> str:
-    """The kind that a recipe names. What is wrong with a file that cannot be read is for `load_recipe` to say."""
-    try:
-        return str(tomllib.loads(path.read_text("utf-8")).get("kind", "assistant"))
-    except (OSError, ValueError):
-        return "assistant"

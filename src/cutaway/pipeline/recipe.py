@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import tomllib
+from pathlib import Path
 
 from pydantic import Field
 
@@ -37,3 +39,11 @@ class Recipe(Settings):
     sft: SftSettings = Field(default_factory=SftSettings)
     rl: GrpoSettings = Field(default_factory=GrpoSettings)
     evals: EvalSettings = Field(default_factory=EvalSettings)
+
+
+def kind_of(path: Path) -> str:
+    """The kind that a recipe names. What is wrong with a file that cannot be read is for `load_recipe` to say."""
+    try:
+        return str(tomllib.loads(path.read_text("utf-8")).get("kind", "assistant"))
+    except (OSError, ValueError):
+        return "assistant"

@@ -1,5 +1,6 @@
 """Text and token ids."""
 
+from cutaway.tokens.characters import character_tokenizer
 from cutaway.tokens.foreign import ForeignTokenizer, Vocabulary
 from cutaway.tokens.shards import read_shard, write_shard
 from cutaway.tokens.tokenizer import Message, Tokenizer
@@ -11,6 +12,7 @@ __all__ = [
     "Tokenizer",
     "TokenizerSettings",
     "Vocabulary",
+    "character_tokenizer",
     "read_shard",
     "train_tokenizer",
     "write_shard",
