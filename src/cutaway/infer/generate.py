@@ -5,13 +5,19 @@ from __future__ import annotations
 import codecs
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from cutaway.infer.sampling import GREEDY, Sampling
 from cutaway.model import KVCache, Transformer
 from cutaway.runs import BadInput
 from cutaway.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from cutaway.infer.constrained import Constraint
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,38 @@ class Session:
         """Tokens that still fit into the context."""
         return self.model.config.context - len(self.ids)
 
+    def read(self, ids: Sequence[int]) -> Float[Tensor, "position d_model"]:
+        """Append tokens and give their last hidden states; `logits` `[1, vocab]` are then those after the last.
+
+        Raises `BadInput` past the context.
+        """
+        hidden = self._hidden(ids)
+        with torch.inference_mode():
+            self.logits = self.model.logits(hidden[:, -1])
+        return hidden[0]
+
+    def read_each(self, ids: Sequence[int]) -> Float[Tensor, "position vocab"]:
+        """Append tokens and give the logits after each of them. Raises `BadInput` past the context."""
+        hidden = self._hidden(ids)
+        with torch.inference_mode():
+            each = self.model.logits(hidden[0])
+        self.logits = each[-1:]
+        return each
+
+    def forget(self, length: int) -> None:
+        """Go back to the first `length` tokens; `logits` hold again once something has been read."""
+        self.cache.truncate(length)
+        del self.ids[length:]
+
     @torch.inference_mode()
-    def read(self, ids: Sequence[int]) -> None:
-        """Append tokens; `logits` `[1, vocab]` are then those after the last. Raises `BadInput` past the context."""
+    def _hidden(self, ids: Sequence[int]) -> Float[Tensor, "1 position d_model"]:
         if len(ids) > self.room:
             raise BadInput(
                 f"{len(self.ids) + len(ids)} tokens do not fit into the model's context of {self.model.config.context}"
             )
         hidden = self.model.hidden(torch.tensor([list(ids)]), memory=self.memory, cache=self.cache)
-        self.logits = self.model.logits(hidden[:, -1])
         self.ids += ids
+        return hidden
 
 
 def stream(
@@ -96,23 +124,37 @@ def stream(
     stop_ids: Collection[int],
     generator: torch.Generator,
     top: int = 0,
+    constraint: Constraint | None = None,
 ) -> Iterator[Step]:
     """Write on from what `session` has read, until a stop token (given as a step too), `max_tokens`, or a full context.
 
-    `top` is how many alternatives each step carries.
+    `top` is how many alternatives each step carries. With a `constraint`, also until its grammar has no more to say;
+    the stop token comes only where the grammar is complete.
     """
     text = TextStream(tokenizer)
+    history = sampling.history([session.ids], session.model.config.vocab_size)
     for _ in range(min(max_tokens, session.room)):
-        token = int(sampling.choose(session.logits, generator))
-        yield step_of(session, token, text.add(token), top)
-        if token in stop_ids or session.room == 0:
+        allowed = constraint.mask()[None] if constraint else None
+        token = int(sampling.choose(session.logits, generator, history, allowed))
+        step = step_of(session, token, text.add(token), top)
+        if history:
+            history.add(torch.tensor([token]))
+        if constraint:
+            constraint.accept(token)
+        yield step
+        if token in stop_ids or session.room == 0 or (constraint and constraint.finished):
             return
         session.read([token])
 
 
 def step_of(session: Session, token: int, text: str, top: int, *, forced: bool = False) -> Step:
     """What the model thought of `token` in the place that `session` has come to."""
-    logprobs = session.logits[0].log_softmax(-1)
+    return step_at(session.logits[0], token, text, top, forced=forced)
+
+
+def step_at(logits: Float[Tensor, " vocab"], token: int, text: str, top: int, *, forced: bool = False) -> Step:
+    """What the model thought of `token` in a place where its logits were these."""
+    logprobs = logits.float().log_softmax(-1)
     best = logprobs.topk(min(top, len(logprobs))) if top else None
     alternatives = [(int(i), float(p.exp())) for p, i in zip(*best, strict=True)] if best else []
     return Step(token, text, float(logprobs[token]), alternatives, forced)
@@ -151,9 +193,12 @@ def generate_batch(
         tokens = torch.tensor([[0] * (longest - len(prompts[i])) + list(prompts[i]) for i in rows])
         cache = KVCache(model.config, len(rows), longest + steps, starts)
         alive = torch.tensor(rows)
+        history = sampling.history([prompts[i] for i in rows], model.config.vocab_size)
         for step in range(steps):
             hidden = model.hidden(tokens, cache=cache)
-            chosen = sampling.choose(model.logits(hidden[:, -1]), generator)
+            chosen = sampling.choose(model.logits(hidden[:, -1]), generator, history)
+            if history:
+                history.add(chosen)
             for i, token, room in zip(alive.tolist(), chosen.tolist(), rooms.tolist(), strict=True):
                 if step < room:
                     results[i].append(token)
@@ -163,6 +208,8 @@ def generate_batch(
             # Copying the cache costs about as much as a step, so ended rows are dropped a quarter at a time.
             if going.float().mean() < 0.75:
                 cache.keep(going)
+                if history:
+                    history.keep(going)
                 alive, chosen, rooms = alive[going], chosen[going], rooms[going]
             tokens = chosen[:, None]
     return [cut_at_stop(result, stop_ids) for result in results]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cutaway.infer.generate import Session, TextStream, stream
+from cutaway.infer.beam import Beams
+from cutaway.infer.completion import Completion, completions
+from cutaway.infer.decoding import Decoding, contrast_of, grammar_of
+from cutaway.infer.generate import Session
 from cutaway.infer.sampling import Sampling
 from cutaway.infer.trace import Trace
 from cutaway.model import ModelConfig, Transformer, load_model
@@ -45,20 +49,34 @@ class LanguageModel:
         """The Jinja template that makes one text of a conversation."""
         return self.tokenizer.chat_template
 
+    def begin(self, prompt: str | Sequence[int]) -> tuple[Session, list[int]]:
+        """A sequence that has read nothing yet, and the token ids with which it is to begin.
+
+        A text, or the ids themselves. For a decoder the prompt begins a document; an encoder–decoder's encoder reads
+        it, and the answer begins. Raises `BadInput` if there is no prompt, or the model does not write.
+        """
+        ids = self.tokenizer.document(prompt) if isinstance(prompt, str) else list(prompt)
+        if not ids:
+            raise BadInput("the prompt is empty; give at least one token")
+        if self.config.kind != "encoder-decoder":
+            return Session(self.model), ids
+        return Session(self.model, ids), self.decoder_start
+
     def session(self, prompt: str) -> Session:
         """A sequence that has read `prompt`, ready to be written on.
 
-        For a decoder the prompt begins a document; an encoder–decoder's encoder reads it, and the answer begins. Raises
-        `BadInput` if the prompt does not fit into the context, or the model does not write.
+        Raises `BadInput` if the prompt does not fit into the context, or the model does not write.
         """
-        ids = self.tokenizer.document(prompt)
-        if self.config.kind != "encoder-decoder":
-            session = Session(self.model)
-            session.read(ids)
-            return session
-        session = Session(self.model, ids)
-        session.read(self.decoder_start)
+        session, ids = self.begin(prompt)
+        session.read(ids)
         return session
+
+    def complete(self, prompt: str | Sequence[int], decoding: Decoding = Decoding()) -> list[Completion]:
+        """What the model writes on from a text (or its token ids), `decoding.n` times, with all that is known of it.
+
+        Raises `BadInput` as `begin` does, if the prompt does not fit, or the model cannot do what is asked for.
+        """
+        return [each for each in completions(self, prompt, decoding) if isinstance(each, Completion)]
 
     def generate(
         self,
@@ -69,20 +87,47 @@ class LanguageModel:
         top_p: float = 1.0,
         top_k: int = 0,
         seed: int | None = None,
+        min_p: float = 0.0,
+        typical_p: float = 1.0,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        logit_bias: Mapping[int, float] | None = None,
+        stop: str | Sequence[str] = (),
+        stop_ids: Collection[int] = (),
+        beams: int = 0,
+        length_penalty: float = 1.0,
+        early_stopping: bool | Literal["never"] = False,
+        contrastive: float | None = None,
+        draft: LanguageModel | None = None,
+        lookup: bool = False,
+        json_schema: Mapping[str, Any] | str | None = None,
+        regex: str | None = None,
+        grammar: str | None = None,
     ) -> str:
-        """The text that the model writes on from `prompt`, without the prompt. Raises as `session` does."""
-        sampling = Sampling(temperature, top_p, top_k, seed)
-        steps = stream(
-            self.model,
-            self.tokenizer,
-            self.session(prompt),
-            max_tokens=max_tokens,
-            sampling=sampling,
-            stop_ids=self.tokenizer.stop_ids,
-            generator=sampling.generator(),
+        """The text that the model writes on from `prompt`, without the prompt, and without what ended it.
+
+        See `Sampling` and `Decoding`; `complete` gives several, with their tokens and probabilities. `contrastive` is
+        the penalty of contrastive search, which is among `top_k` tokens, or 4; `grammar` is in Lark's notation. Raises
+        `BadInput` as `complete` does, and for what does not go together.
+        """
+        contrast = contrast_of(contrastive, top_k)
+        sampling = Sampling(
+            temperature, top_p, 0 if contrast else top_k, seed, min_p, typical_p, repetition_penalty, presence_penalty,
+            frequency_penalty, logit_bias or {},
+        )  # fmt: skip
+        decoding = Decoding(
+            sampling,
+            max_tokens,
+            stops=(stop,) if isinstance(stop, str) else stop,
+            stop_ids=stop_ids,
+            grammar=grammar_of(json_schema, regex, grammar),
+            beams=Beams(beams, length_penalty, early_stopping) if beams else None,
+            contrast=contrast,
+            draft=draft,
+            lookup=lookup,
         )
-        text = TextStream(self.tokenizer)
-        return "".join(text.add(step.token) for step in steps) + text.finish()
+        return self.complete(prompt, decoding)[0].text
 
     def trace(self, prompt: str, *, target: str = "", replace: Mapping[str, Change] | None = None) -> Trace:
         """What happens inside while the model reads `prompt` as the beginning of a document.

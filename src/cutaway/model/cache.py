@@ -56,8 +56,12 @@ class KVCache:
         """Count `length` more tokens as read."""
         self.length += length
 
+    def truncate(self, length: int) -> None:
+        """Forget all columns from `length` on; what is read next takes their place."""
+        self.length = min(length, self.length)
+
     def keep(self, rows: Tensor) -> None:
-        """Go on with only these sequences (row indices), for example when the others have ended."""
+        """Go on with only these sequences (row indices, each as often as it is named), for example when some ended."""
         self.starts = self.starts[rows]
         for layer in (*self.layers, *self.cross):
             layer.keep(rows)
