@@ -6,18 +6,23 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from cutaway.infer import Step, ToolStep
-from cutaway.serve import Limits, Offer, create_app, speech
-from cutaway.serve.launch import listen
+from cutaway.infer import Step
+from cutaway.infer.figures import Figures, Load
+from cutaway.infer.generate import TextStream
+from cutaway.infer.handle import Handle
+from cutaway.infer.request import Busy, Closed, Ended, Noted, PromptRead, Request, Written
+from cutaway.infer.stopping import StopStrings
+from cutaway.serve import Limits, Offer, create_app
+from cutaway.serve.launch import listen, server
 from cutaway.serve.offers import Lazy
 from cutaway.tokens import Tokenizer, TokenizerSettings, train_tokenizer
 
@@ -33,6 +38,7 @@ SENTENCES = [
 class FakeConfig:
     context: int = 256
     kind: str = "decoder"
+    vocab_size: int = 500
 
 
 @dataclass
@@ -47,78 +53,166 @@ class FakeModel:
     tokens_made: int = 0
     running: int = 0
     most_running: int = 0
-    calls: list[dict[str, Any]] = field(default_factory=list)
+    started: int = 0
+    calls: list[Request] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def say(self, ids: Sequence[int], *, forced: bool = False) -> Iterator[Step]:
-        pending = b""
-        for token in ids:
-            time.sleep(self.seconds_a_token)
-            self.tokens_made += 1
-            pending += self.tokenizer.token_bytes(token)
-            try:
-                text, pending = pending.decode(), b""
-            except UnicodeDecodeError:
-                text = ""
-            draw = random.Random(token * 7919 + self.tokens_made)
-            chance = 1.0 if forced else round(draw.uniform(0.25, 0.98) ** 0.6, 4)
-            rest, others = 1 - chance, draw.sample(range(30, self.tokenizer.vocab_size), 9)
-            alternatives = [(token, chance)]
-            for other in others:
-                share = rest * draw.uniform(0.3, 0.6)
-                rest -= share
-                alternatives.append((other, share))
-            yield Step(token, text, math.log(chance), sorted(alternatives, key=lambda a: -a[1]), forced)
+    def roles(self, request: Request) -> list[str]:
+        """Whose turns a conversation held, without the answer's."""
+        names = {id_: name.strip("<|>") for name, id_ in self.tokenizer.special.items()}
+        roles = [names[id_] for id_ in request.prompt if names.get(id_) in ("system", "user", "assistant", "tool")]
+        return roles[:-1]
 
-    def reply(
-        self,
-        messages: list[dict[str, Any]],
-        sampling: Any,
-        max_tokens: int,
-        tools: Mapping[str, Callable[[str], str]],
-    ) -> Iterator[Step | ToolStep]:
-        with self.lock:
-            self.running += 1
-            self.most_running = max(self.most_running, self.running)
-        self.calls.append({"messages": messages, "sampling": sampling, "max_tokens": max_tokens})
+    def step(self, token: int, text: str, top: int, *, forced: bool = False) -> Step:
+        """A token with made-up probabilities, which depend on the token alone."""
+        draw = random.Random(token * 7919)
+        chance = 1.0 if forced else round(draw.uniform(0.25, 0.98) ** 0.6, 4)
+        rest, others = 1 - chance, draw.sample(range(30, self.tokenizer.vocab_size), 19)
+        alternatives = [(token, chance)]
+        for other in others:
+            share = rest * draw.uniform(0.3, 0.6)
+            rest -= share
+            alternatives.append((other, share))
+        return Step(token, text, math.log(chance), sorted(alternatives, key=lambda a: -a[1])[:top], forced)
+
+    def answer(self, prompt: Sequence[int]) -> list[int]:
+        """What the script says after a prompt, with the token that ends it."""
+        tokenizer = self.tokenizer
+        if prompt[-1] != tokenizer.special["<|assistant|>"]:
+            return [*tokenizer.encode(self.script(tokenizer.decode(prompt[1:]))), tokenizer.end_of_text]
+        asked = len(prompt) - list(reversed(prompt)).index(tokenizer.special["<|user|>"])
+        question = tokenizer.decode(prompt[asked : list(prompt).index(tokenizer.end_of_turn, asked)])
+        if question.startswith("calculate "):
+            expression = question.removeprefix("calculate ")
+            return [tokenizer.tool_call, *tokenizer.encode(expression), tokenizer.end_of_turn]
+        if question == "fail":
+            raise RuntimeError("secret detail")
+        return [*tokenizer.encode(self.script(question)), tokenizer.end_of_turn]
+
+
+@dataclass
+class Job:
+    """One completion of the fake engine."""
+
+    lm: FakeModel
+    request: Request
+    index: int
+    tell: Callable[[Any], None]
+    gone: threading.Event
+    written: int = 0
+    turn: list[int] = field(default_factory=list)
+
+    def run(self) -> None:
+        with self.lm.lock:
+            self.lm.running += 1
+            self.lm.started += 1
+            self.lm.most_running = max(self.lm.most_running, self.lm.running)
         try:
-            tokenizer, left = self.tokenizer, max_tokens
-            question = str(messages[-1]["content"])
-            if question.startswith("calculate "):
-                expression = question.removeprefix("calculate ")
-                result = tools["calculator"](expression)
-                yield from self.say([tokenizer.tool_call, *tokenizer.encode(expression), tokenizer.end_of_turn])
-                yield ToolStep("calculator", expression, result)
-                special = tokenizer.special
-                forced = [
-                    special["<|tool|>"],
-                    *tokenizer.encode(result),
-                    tokenizer.end_of_turn,
-                    special["<|assistant|>"],
-                ]
-                yield from self.say(forced, forced=True)
-                text = f"{expression} = {result}"
-            elif question == "fail":
-                raise RuntimeError("secret detail")
-            else:
-                text = self.script(question)
-            ids = [*tokenizer.encode(text), tokenizer.end_of_turn]
-            yield from self.say(ids[:left])
-        finally:
+            if self.request.prompt_steps and self.index == 0:
+                text = TextStream(self.lm.tokenizer)
+                text.add(self.request.prompt[0])
+                top = self.request.alternatives
+                self.tell(PromptRead([self.lm.step(id_, text.add(id_), top) for id_ in self.request.prompt[1:]]))
+            ended = self.write(self.lm.answer(self.request.prompt))
+        except Exception as error:
+            ended = Ended(self.index, "error", self.written, error=error)
+        with self.lm.lock:
+            self.lm.running -= 1
+        self.tell(ended)
+
+    def write(self, ids: Sequence[int]) -> Ended:
+        request, text, stops = self.request, TextStream(self.lm.tokenizer), StopStrings(self.request.stops)
+        began = time.monotonic()
+
+        def end(reason: Any) -> Ended:
+            for step in stops.flush():
+                self.tell(Written(self.index, step))
+            return Ended(self.index, reason, self.written, tail="" if stops.found else text.finish())
+
+        for token in ids:
+            if self.written >= request.max_tokens:
+                return end("length")
+            time.sleep(self.lm.seconds_a_token)
+            if self.gone.is_set():
+                return end("cancelled")
+            if request.seconds is not None and time.monotonic() - began > request.seconds:
+                return end("timed out")
+            self.lm.tokens_made += 1
+            self.written += 1
+            self.turn.append(token)
+            for step in stops.feed(self.lm.step(token, text.add(token), request.alternatives)):
+                self.tell(Written(self.index, step))
+            if stops.found:
+                return end("stop")
+        found = request.interject(self.index, self.turn) if request.interject else None
+        if found is None:
+            return end("stop")
+        self.tell(Noted(self.index, found.note))
+        text = TextStream(self.lm.tokenizer)
+        for token in found.tokens:
+            self.tell(Written(self.index, self.lm.step(token, text.add(token), request.alternatives, forced=True)))
+        tokenizer = self.lm.tokenizer
+        said = f"{tokenizer.decode(self.turn[1:-1])} = {tokenizer.decode(found.tokens[1:-2])}"
+        self.turn = []
+        return self.write([*tokenizer.encode(said), tokenizer.end_of_turn])
+
+
+class FakeEngine:
+    """Stands in for an Engine: each completion in a thread of its own."""
+
+    def __init__(self, lm: FakeModel, *, most_rows: int, waiting: int) -> None:
+        self.lm, self.rows, self.capacity = lm, most_rows, most_rows + waiting
+        self.pool = ThreadPoolExecutor(most_rows)
+        self.lock = threading.Lock()
+        self.jobs: dict[int, threading.Event] = {}
+        self.closed = False
+
+    def submit(self, request: Request) -> Handle:
+        handle, gone = Handle(request.n), threading.Event()
+        with self.lock:
+            if self.closed:
+                raise Closed("closed")
+            if len(self.jobs) + request.n > self.capacity:
+                raise Busy(f"all {self.capacity} places are taken")
+            self.lm.calls.append(request)
+            jobs = [Job(self.lm, request, i, handle.put, gone) for i in range(request.n)]
+            self.jobs |= {id(job): gone for job in jobs}
+
+        def forget(job: Job) -> None:
             with self.lock:
-                self.running -= 1
+                self.jobs.pop(id(job), None)
 
+        def run(job: Job) -> None:
+            try:
+                job.run()
+            finally:
+                forget(job)
 
-def fake_reply(
-    lm: FakeModel, messages: Any, *, sampling: Any, max_tokens: int, tools: Any, top: int
-) -> Iterator[Step | ToolStep]:
-    return lm.reply(messages, sampling, max_tokens, tools)
+        futures = [self.pool.submit(run, job) for job in jobs]
 
+        def cancel() -> None:
+            gone.set()
+            for job, future in zip(jobs, futures, strict=True):
+                if future.cancel():
+                    forget(job)
+                    handle.put(Ended(job.index, "cancelled", 0))
 
-def fake_writing(lm: FakeModel, prompt: list[int], sampling: Any, max_tokens: int) -> Iterator[Step]:
-    lm.calls.append({"prompt": prompt, "sampling": sampling, "max_tokens": max_tokens})
-    text = lm.script(lm.tokenizer.decode(prompt[1:]))
-    yield from lm.say([*lm.tokenizer.encode(text), lm.tokenizer.end_of_text][:max_tokens])
+        handle.on_cancel = cancel
+        return handle
+
+    def load(self) -> Load:
+        with self.lock:
+            taken = len(self.jobs)
+        running = min(taken, self.rows)
+        return Load(taken - running, running, 10, running, 0, 0, 0, Figures())
+
+    def close(self) -> None:
+        with self.lock:
+            self.closed = True
+            gone = list(self.jobs.values())
+        for each in gone:
+            each.set()
+        self.pool.shutdown(wait=True)
 
 
 @pytest.fixture(scope="session")
@@ -127,14 +221,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the server run fake models."""
-    monkeypatch.setattr(speech, "reply", fake_reply)
-    monkeypatch.setattr(speech, "written_on", fake_writing)
-
-
-@pytest.fixture
-def lm(tokenizer: Tokenizer, scripted: None) -> FakeModel:
+def lm(tokenizer: Tokenizer) -> Any:
     return FakeModel(tokenizer)
 
 
@@ -146,46 +233,60 @@ class Live:
     app: Any
     lm: FakeModel
     run: Path
+    server: Any
+
+    @property
+    def service(self) -> Any:
+        return self.app.state.service
 
     @property
     def taken(self) -> int:
-        return self.app.state.service.slots.taken
+        return sum(load.running + load.waiting for load in self.service.loads().values())
 
     def client(self, **options: Any) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=20, **options)
+
+    def number(self, name: str) -> float:
+        """One of /metrics, summed over its labels."""
+        with self.client() as http:
+            lines = [line.rsplit(" ", 1) for line in http.get("/metrics").text.splitlines() if line[:1] != "#"]
+        return sum(float(value) for series, value in lines if series.partition("{")[0] == name)
 
 
 Serve = Callable[..., Live]
 
 
 @pytest.fixture
-def serve_live(lm: FakeModel, tmp_path: Path) -> Iterator[Serve]:
+def serve_live(lm: Any, tmp_path: Path) -> Iterator[Serve]:
     """Start servers with `serve_live(access=..., limits=..., page=...)`; they are stopped at the end of the test."""
-    running: list[tuple[uvicorn.Server, threading.Thread]] = []
+    running: list[tuple[Any, threading.Thread]] = []
 
-    def start(offers: list[Offer] | None = None, **options: Any) -> Live:
-        load: Any = Lazy(lambda: lm)  # type: ignore[arg-type]
+    def start(offers: list[Offer] | None = None, *, limits: Limits | None = None, **options: Any) -> Live:
+        load: Any = Lazy(lambda: lm)
         run = tmp_path / "demo"
         run.mkdir(exist_ok=True)
         names = [("demo", "sft"), ("demo:pretrain", "pretrain"), ("demo:sft", "sft")]
         scripted = [Offer(name, load, "demo", stage, run) for name, stage in names]
-        app = create_app(offers or scripted, **options)
+        if isinstance(lm, FakeModel):
+            options.setdefault("engine", FakeEngine)
+        limits = limits or Limits(drain_seconds=1)
+        app = create_app(offers or scripted, limits=limits, **options)
         listener = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        running_server = server(app, limits)
+        thread = threading.Thread(target=running_server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        running.append((server, thread))
-        while not server.started:
+        running.append((running_server, thread))
+        while not running_server.started:
             time.sleep(0.005)
-        return Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, lm, run)
+        return Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, lm, run, running_server)
 
     yield start
-    for server, _ in running:
-        server.should_exit = True
+    for each, _ in running:
+        each.should_exit = True
     for _, thread in running:
         thread.join(10)
 
 
 @pytest.fixture
 def live(serve_live: Serve) -> Live:
-    return serve_live(limits=Limits(answering=2, waiting=2))
+    return serve_live(limits=Limits(answering=2, waiting=2, drain_seconds=1))

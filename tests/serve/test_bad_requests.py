@@ -13,6 +13,14 @@ from cutaway.serve.service import chat_prompt, text_prompt
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
+TOOL = {"type": "function", "function": {"name": "weather"}}
+
+
+def deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(levels):
+        schema = {"properties": {"x": schema}}
+    return schema
 
 
 def error_of(response: Any, status: int = 400) -> dict[str, Any]:
@@ -55,16 +63,40 @@ def error_of(response: Any, status: int = 400) -> dict[str, Any]:
         ({"seed": "x"}, "seed"),
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": ""}, "stop"),
-        ({"n": 2}, "n"),
+        ({"n": 0}, "n"),
+        ({"n": 17}, "n"),
         ({"logprobs": 3}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
-        ({"logprobs": True, "top_logprobs": 11}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"logit_bias": {"5": 100}}, "logit_bias"),
-        ({"presence_penalty": 1}, "presence_penalty"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"response_format": {"type": "yaml"}}, "response_format"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, None),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}}}, None),
+        ({"logit_bias": {"x": 1}}, None),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ({"logit_bias": {"500": 1}}, "logit_bias"),
+        ({"logit_bias": {str(i): 1 for i in range(301)}}, "logit_bias"),
+        ({"presence_penalty": 2.01}, "presence_penalty"),
+        ({"frequency_penalty": -2.01}, "frequency_penalty"),
+        ({"frequency_penalty": float("nan")}, "frequency_penalty"),
+        ({"min_p": 1.1}, "min_p"),
+        ({"top_k": -1}, "top_k"),
+        ({"typical_p": 0}, "typical_p"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [TOOL, TOOL]}, "tools"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "absent"}}}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": "must"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": "required", "response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": deep(100)}}]}, None),
+        ({"tools": [{"type": "function", "function": {"name": "a", "parameters": {"x": float("nan")}}}]}, None),
+        ({"functions": [{"name": "a"}]}, "functions"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"temprature": 1}, "temprature"),
         ({"{x}": 1}, "{x}"),
     ],
@@ -83,13 +115,23 @@ def test_chat(live: Any, change: dict[str, Any], param: str | None) -> None:
     "change",
     [
         {"prompt": None},
-        {"prompt": ["a", "b"]},
-        {"prompt": [1, 2]},
+        {"prompt": ["a", 1]},
+        {"prompt": [1.5]},
+        {"prompt": [True]},
+        {"prompt": [-1]},
+        {"prompt": [500]},
+        {"prompt": [[]]},
+        {"prompt": ["x"] * 65},
+        {"prompt": ["x"] * 5},  # the live server holds four answers
+        {"max_tokens": 0},
         {"prompt": []},
-        {"echo": True},
-        {"best_of": 2},
+        {"echo": "yes"},
+        {"best_of": 2, "stream": True},
+        {"best_of": 2, "n": 3},
+        {"best_of": 17},
+        {"echo": True, "logprobs": 1, "stream": True, "n": 2},
         {"suffix": "x"},
-        {"logprobs": 11},
+        {"logprobs": 21},
         {"logprobs": True},
         {"messages": HELLO},
     ],
@@ -100,7 +142,7 @@ def test_completions(live: Any, change: dict[str, Any]) -> None:
 
 
 def test_values_that_ask_for_nothing_are_taken(live: Any) -> None:
-    body = {"model": "demo", "messages": HELLO, "n": 1, "presence_penalty": 0, "frequency_penalty": 0.0, "user": "me"}
+    body = {"model": "demo", "messages": HELLO, "functions": [], "modalities": ["text"], "user": "me"}
     more = {"tools": [], "tool_choice": "none", "response_format": {"type": "text"}, "logit_bias": None, "stop": None}
     with live.client() as http:
         assert http.post(CHAT, json={**body, **more, "metadata": {"a": "b"}}).status_code == 200
@@ -137,7 +179,7 @@ def test_more_tokens_than_fit_are_cut_to_what_fits(live: Any) -> None:
     with live.client() as http:
         assert http.post(CHAT, json={"model": "demo", "messages": HELLO, "max_tokens": 100_000}).status_code == 200
     prompt = len(live.lm.tokenizer.encode_chat(HELLO))
-    assert live.lm.calls[0]["max_tokens"] == live.lm.config.context - prompt
+    assert live.lm.calls[0].max_tokens == live.lm.config.context - prompt
 
 
 @pytest.mark.parametrize(

@@ -39,9 +39,9 @@ def test_chat(client: openai.OpenAI, live: Any) -> None:
     assert done.usage is not None
     assert done.usage.prompt_tokens == len(tokenizer.encode_chat(ask("hello")))
     assert done.usage.completion_tokens == len(tokenizer.encode("You said: hello")) + 1  # and the end of the turn
-    sampling = live.lm.calls[0]["sampling"]
+    sampling = live.lm.calls[0].sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.5, 0.9, 7)
-    assert live.lm.calls[0]["max_tokens"] == live.lm.config.context - done.usage.prompt_tokens
+    assert live.lm.calls[0].max_tokens == live.lm.config.context - done.usage.prompt_tokens
 
 
 def test_chat_is_cut_by_max_tokens(client: openai.OpenAI) -> None:
@@ -114,10 +114,16 @@ def test_a_conversation_with_a_tool_call_can_be_sent_back(client: openai.OpenAI,
         {"role": "user", "content": "thanks"},
     ]
     client.chat.completions.create(model="demo", messages=history)
-    seen = live.lm.calls[0]["messages"]
-    assert [message["role"] for message in seen] == ["system", "user", "assistant", "tool", "assistant", "user"]
-    assert seen[1]["content"] == "What is 2+2?"
-    assert seen[2]["tool_calls"][0]["function"]["arguments"] == '{"expression": "2+2"}'
+    assert live.lm.calls[0].prompt == live.lm.tokenizer.encode_chat(
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "What is 2+2?"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": "4"},
+            {"role": "assistant", "content": "4"},
+            {"role": "user", "content": "thanks"},
+        ]
+    )
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -142,11 +148,11 @@ def test_completions(client: openai.OpenAI, live: Any) -> None:
     assert done.choices[0].finish_reason == "stop"
     logprobs = done.choices[0].logprobs
     assert logprobs is not None
-    assert "".join(logprobs.tokens or []) == done.choices[0].text
+    assert "".join(logprobs.tokens or []) == done.choices[0].text + "<|endoftext|>"
     assert logprobs.text_offset is not None
     assert logprobs.text_offset[0] == 0
     tokenizer = live.lm.tokenizer
-    assert live.lm.calls[0]["prompt"] == [tokenizer.end_of_text, *tokenizer.encode("In the beginning")]
+    assert live.lm.calls[0].prompt == [tokenizer.end_of_text, *tokenizer.encode("In the beginning")]
     chunks = list(client.completions.create(model="demo", prompt=["In the beginning"], max_tokens=50, stream=True))
     assert "".join(chunk.choices[0].text for chunk in chunks) == " and In the beginning"
     assert chunks[-1].choices[0].finish_reason == "stop"

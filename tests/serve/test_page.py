@@ -176,8 +176,7 @@ def test_a_tool_is_folded_and_what_it_put_there_is_marked(page: Page, live: Any)
     forced.nth(1).hover()
     expect(page.get_by_role("complementary", name="Token")).to_contain_text("Put here by the calculator")
     ask(page, "thanks")
-    roles = [message["role"] for message in live.lm.calls[-1]["messages"]]
-    assert roles == ["user", "assistant", "tool", "assistant", "user"]
+    assert live.lm.roles(live.lm.calls[-1]) == ["user", "assistant", "tool", "assistant", "user"]
 
 
 def test_settings_are_sent_and_kept_in_the_address(page: Page, live: Any) -> None:
@@ -191,9 +190,11 @@ def test_settings_are_sent_and_kept_in_the_address(page: Page, live: Any) -> Non
     page.get_by_label("Colour tokens").check()
     ask(page, "hello")
     call = live.lm.calls[-1]
-    assert call["max_tokens"] == 7
-    assert (call["sampling"].temperature, call["sampling"].top_p, call["sampling"].seed) == (0.8, 0.9, 11)
-    assert call["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert call.max_tokens == 7
+    assert (call.sampling.temperature, call.sampling.top_p, call.sampling.seed) == (0.8, 0.9, 11)
+    system = [{"role": "system", "content": "Be brief."}]
+    opening = live.lm.tokenizer.encode_chat(system, generate=False)
+    assert call.prompt[: len(opening)] == opening
     expect(page.locator("article.answer h3")).to_have_text("demo:pretrain")
     expect(page.locator(".token.shaded").first).to_be_visible()
     assert "cut: most tokens reached" in (page.locator(".figures").text_content() or "")
@@ -256,7 +257,7 @@ def test_errors_are_told(page: Page, live: Any, trouble: list[str]) -> None:
     expect(page.get_by_role("alert").last).to_contain_text("the server failed while answering")
     ask(page, "hello")
     assert said(page) == "You said: hello"
-    assert [message["role"] for message in live.lm.calls[-1]["messages"]] == ["user"]
+    assert live.lm.roles(live.lm.calls[-1]) == ["user"]
     assert all("400" in line for line in trouble)  # the browser itself logs it
     trouble.clear()
 

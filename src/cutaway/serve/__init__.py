@@ -2,8 +2,9 @@
 
 from cutaway.serve.app import create_app
 from cutaway.serve.gate import Access
+from cutaway.serve.keys import make_key
 from cutaway.serve.launch import serve
-from cutaway.serve.limits import Limits
+from cutaway.serve.limits import CallerLimits, Limits
 from cutaway.serve.offers import Offer
 
-__all__ = ["Access", "Limits", "Offer", "create_app", "serve"]
+__all__ = ["Access", "CallerLimits", "Limits", "Offer", "create_app", "make_key", "serve"]

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 
-from cutaway.serve.errors import add_error_handlers
+from cutaway.infer import Engine
+from cutaway.serve.answering import ClientGone
+from cutaway.serve.chat_api import chat_routes
+from cutaway.serve.completions_api import completion_routes
+from cutaway.serve.embeddings_api import embedding_routes
+from cutaway.serve.errors import REFUSALS, add_error_handlers
 from cutaway.serve.gate import Access, Gate
 from cutaway.serve.limits import Limits
 from cutaway.serve.offers import Offer
-from cutaway.serve.openai_api import openai_routes
 from cutaway.serve.page import PAGE, add_page
 from cutaway.serve.page_api import page_routes
-from cutaway.serve.service import Service
-from cutaway.serve.slots import ClientGone
+from cutaway.serve.record import Recorder
+from cutaway.serve.service import EngineOf, Service
+from cutaway.serve.shapes import ModelCard, ModelList, now
+from cutaway.serve.tokens_api import token_routes
 
 
 def create_app(
@@ -25,27 +34,32 @@ def create_app(
     access: Access | None = None,
     limits: Limits | None = None,
     page: Path = PAGE,
+    engine: EngineOf = Engine,
+    log_content: bool = False,
 ) -> FastAPI:
     """An ASGI application that offers models over OpenAI's API and the page's own, and serves the built page.
 
     Args:
         offers: the models; the first is the page's first choice.
-        access: who may ask; by default only this machine, without a token.
+        access: who may ask; by default only this machine, without a key.
         limits: bounds on requests and on work.
         page: where the built page lies.
+        engine: makes what runs a model.
+        log_content: whether the log holds what is asked and answered.
     """
     access, limits = access or Access(), limits or Limits()
-    service = Service(offers, limits)
+    service = Service(offers, limits, engine=engine, log_content=log_content)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
-        service.slots.close()
+        await run_in_threadpool(service.close)
 
-    app = FastAPI(title="Cutaway", docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(title="Cutaway", docs_url=None, redoc_url=None, lifespan=lifespan, responses=REFUSALS)
     app.state.service = service
     add_error_handlers(app)
-    app.add_middleware(Gate, access=access, limits=limits)
+    app.add_middleware(Gate, access=access, limits=limits, rates=service.rates)
+    app.add_middleware(Recorder, metrics=service.metrics)  # the last one added is the outermost
 
     @app.exception_handler(ClientGone)
     def _gone(_: Request, __: ClientGone) -> Response:
@@ -55,7 +69,39 @@ def create_app(
     def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    app.include_router(openai_routes(service))
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    def metrics() -> Response:
+        return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    started = now()
+
+    @app.get("/v1/models", tags=["OpenAI"])
+    def list_models() -> ModelList:
+        return ModelList(data=[ModelCard(id=offer.name, created=started) for offer in service.offers])
+
+    @app.get("/v1/models/{name:path}", tags=["OpenAI"])
+    def one_model(name: str) -> ModelCard:
+        return ModelCard(id=service.offer(name).name, created=started)
+
+    for routes in (chat_routes, completion_routes, embedding_routes, token_routes):
+        app.include_router(routes(service))
     app.include_router(page_routes(service, access))
     add_page(app, page)
+    _say_what_is_sent(app)
     return app
+
+
+def _say_what_is_sent(app: FastAPI) -> None:
+    """Leave FastAPI's own answer to bad requests, 422, out of the OpenAPI document: here they are 400."""
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
+
+    app.openapi = openapi

@@ -9,8 +9,10 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from cutaway.runs import CutawayError
+from cutaway.runs import BadInput, CutawayError
+from cutaway.serve.shapes import ErrorShape
 
 log = logging.getLogger(__name__)
 
@@ -35,28 +37,43 @@ class ApiError(Exception):
         self.headers = headers
 
     def body(self) -> dict[str, Any]:
-        """The JSON object OpenAI's clients read."""
-        return error_body(self.status, self.message, param=self.param, code=self.code)
+        """The JSON object OpenAI's clients read: `{"error": {"message", "type", "param", "code"}}`."""
+        kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+        kind = kinds.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
-    def response(self) -> JSONResponse:
-        """The whole answer."""
+    def response(self, scope: Scope) -> JSONResponse:
+        """The whole answer; the request's record is told."""
+        if (record := scope.get("state", {}).get("record")) is not None:
+            record.error = self.code or str(self.status)
         return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
 
 
-def error_body(status: int, message: str, *, param: str | None = None, code: str | None = None) -> dict[str, Any]:
-    """`{"error": {"message", "type", "param", "code"}}`, with the type OpenAI gives to this HTTP status."""
-    kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-    kind = kinds.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
 INTERNAL = "the server failed while answering; its log has the reason"
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorShape, "description": description}
+    for status, description in {
+        400: "The request is at fault; the message says where.",
+        401: "No key, or a wrong one.",
+        403: "A request from another site, under another name, or for a model that the key is not for.",
+        404: "There is nothing of that name.",
+        408: "The body did not arrive in time.",
+        413: "The body is too large.",
+        429: "The server is busy, or a limit is used up; the header Retry-After says for how long.",
+        500: "The server failed.",
+        503: "The server is shutting down, or found no time for the answer.",
+    }.items()
+}
+"""For the OpenAPI document: how any request can be refused."""
 
 
 def describe_failure(error: BaseException) -> ApiError:
     """What a client may know of an error that came up while generating: our own one line, or nothing."""
     if isinstance(error, ApiError):
         return error
+    if isinstance(error, BadInput):
+        return ApiError(400, str(error), code="invalid_value")
     log.error("answering failed", exc_info=error)
     return ApiError(500, str(error) if isinstance(error, CutawayError) else INTERNAL, code="server_error")
 
@@ -65,24 +82,24 @@ def add_error_handlers(app: FastAPI) -> None:
     """Make every error a route raises take OpenAI's shape; the gate does so for those that nobody foresaw."""
 
     @app.exception_handler(ApiError)
-    def _api_error(_: Request, error: ApiError) -> JSONResponse:
-        return error.response()
+    def _api_error(request: Request, error: ApiError) -> JSONResponse:
+        return error.response(request.scope)
 
     @app.exception_handler(RequestValidationError)
     def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         if tuple(error.errors()[0]["loc"]) == ("body",) and "json" not in request.headers.get("content-type", ""):
             message = "the body is not marked as JSON: send it with the header Content-Type: application/json"
-            return ApiError(400, message, code="invalid_json").response()
-        return _from_validation(error).response()
+            return ApiError(400, message, code="invalid_json").response(request.scope)
+        return _from_validation(error).response(request.scope)
 
     @app.exception_handler(HTTPException)
-    def _http(_: Request, error: HTTPException) -> JSONResponse:
+    def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers) if error.headers else None
-        return ApiError(error.status_code, str(error.detail), headers=headers).response()
+        return ApiError(error.status_code, str(error.detail), headers=headers).response(request.scope)
 
     @app.exception_handler(CutawayError)
-    def _told(_: Request, error: CutawayError) -> JSONResponse:
-        return describe_failure(error).response()
+    def _told(request: Request, error: CutawayError) -> JSONResponse:
+        return describe_failure(error).response(request.scope)
 
 
 def _from_validation(error: RequestValidationError) -> ApiError:
@@ -91,11 +108,12 @@ def _from_validation(error: RequestValidationError) -> ApiError:
     kind, context = first["type"], first.get("ctx") or {}
     if kind == "json_invalid":
         return ApiError(400, f"the body is not valid JSON: {context.get('error', 'syntax error')}", code="invalid_json")
-    # Names of union branches ("str", "list[...]") are pydantic's own and mean nothing to a caller.
+    # Names of union branches ("str", "list[...]", a shape's) are pydantic's own and mean nothing to a caller.
     path = [part for part in first["loc"][1:] if isinstance(part, int) or part.replace("_", "").isalnum()]
-    while path and path[-1] in ("str", "list", "TextPart"):
+    while path and (path[-1] in ("str", "list", "int") or str(path[-1])[:1].isupper()):
         path.pop()
     param = context.get("param") or ".".join(str(part) for part in path) or None
     message = first["msg"] if kind in ("unsupported", "unknown", "value") else f"{param or 'the body'}: {first['msg']}"
     code = {"missing": "missing_required_parameter", "unknown": "unknown_parameter", "unsupported": "unsupported"}
-    return ApiError(400, message, param=param, code=code.get(kind, "invalid_value"))
+    # A fault of the texts in the body may be as long as they are.
+    return ApiError(400, " ".join(message.split())[:500], param=param, code=code.get(kind, "invalid_value"))

@@ -1,7 +1,8 @@
-"""Start the server from the command line: check what was asked for, take the port, run until interrupted."""
+"""Start the server from the command line: check what was asked for, take the port, run until told to stop."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -10,16 +11,29 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
+from sse_starlette.sse import AppStatus
 
-from cutaway.runs import BadInput
+from cutaway.infer.engine import Engine
+from cutaway.infer.native import Precision, library, native_or_torch
+from cutaway.runs import BadInput, CutawayError
 from cutaway.serve.app import create_app
+from cutaway.serve.connection import patient
 from cutaway.serve.gate import Access, is_loopback
+from cutaway.serve.keys import Keys
+from cutaway.serve.limits import Limits
 from cutaway.serve.offers import offers
+from cutaway.serve.record import log_to
+from cutaway.serve.service import Service
 
 MIN_TOKEN = 16
 """Characters in a token; fewer could be guessed."""
+LAST_SECONDS = 3
+"""Time for streams to say why they end, once the time for answers to end is over."""
 
 
 def serve(
@@ -28,34 +42,50 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     token: str | None = None,
+    keys: Path | None = None,
+    limits: Limits | None = None,
+    log: Path | None = None,
+    log_content: bool = False,
     open_browser: bool = False,
+    weights: Precision = "float32",
 ) -> None:
-    """Serve models until interrupted.
+    """Serve models until told to stop (Ctrl-C, SIGTERM); running answers are given `limits.drain_seconds` to end.
 
     Args:
         refs: model references; of a run, every finished stage is offered.
-        host: name or address to listen on. Off loopback a token is needed.
+        host: name or address to listen on. Off loopback a token or keys are needed.
         port: 0 for any free one.
         token: what every request must carry as `Authorization: Bearer TOKEN`.
+        keys: a file of keys, one of which every request must carry where it does not carry the token.
+        limits: bounds on requests and on work.
+        log: where the log goes, as lines of JSON; None for standard error.
+        log_content: whether it holds what is asked and answered.
         open_browser: show the page in the person's browser.
+        weights: what the models' weights are kept as by the compiled runner.
 
     Raises:
-        BadInput: no such model, no such address, a port in use, or no token off loopback.
+        BadInput: no such model, no such address, a port in use, a damaged file of keys, or nothing that keeps others
+            out off loopback.
     """
     if token is not None and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
         raise BadInput(f"--token must be at least {MIN_TOKEN} ASCII characters without spaces")
+    limits = limits or Limits()
+    known = Keys(keys) if keys is not None else None
     offered = offers(refs)
     offered[0].load()  # what is wrong with the model shows here, before anybody asks
+    with contextlib.suppress(CutawayError):  # each engine says why it goes without
+        library()  # built now, once a machine, and not while the first one to ask waits
     with listen(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         local = is_loopback(address)
-        if not local and token is None:
+        if not local and token is None and known is None:
             raise BadInput(
-                f"--host {host} lets other machines in, which needs --token with at least {MIN_TOKEN} characters; "
-                "or leave out --host to serve this machine alone"
+                f"--host {host} lets other machines in, which needs --token with at least {MIN_TOKEN} characters or "
+                "--keys; or leave out --host to serve this machine alone"
             )
-        app = create_app(offered, access=Access(token=token, local_only=local))
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        access = Access(token=token, local_only=local, keys=known)
+        engine = partial(Engine, runner=native_or_torch(weights=weights))
+        app = create_app(offered, access=access, limits=limits, engine=engine, log_content=log_content)
         shown = socket.gethostname() if ipaddress.ip_address(address).is_unspecified else host
         url = f"http://{f'[{shown}]' if ':' in shown else shown}:{taken}/"
         # After "#", a browser keeps the token to itself; the page exchanges it for a cookie.
@@ -64,8 +94,44 @@ def serve(
         print(f"Serving {names}\n  page  {page}\n  API   {url}v1\nCtrl-C stops the server.", flush=True)
         if open_browser:
             threading.Timer(0.5, webbrowser.open, [page]).start()
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn shuts down in order, then passes the signal on
-            uvicorn.Server(config).run(sockets=[listener])
+        with log_to(log), contextlib.suppress(KeyboardInterrupt):
+            # uvicorn shuts down in order, then passes the signal on.
+            server(app, limits).run(sockets=[listener])
+
+
+def server(app: FastAPI, limits: Limits) -> DrainingServer:
+    """What runs an app within its limits."""
+    # Streams are to end with their answers, not at once when the signal comes.
+    AppStatus.disable_automatic_graceful_drain()
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        http=patient(limits.head_seconds),
+        ws="none",
+        limit_concurrency=limits.connections,
+        timeout_graceful_shutdown=int(limits.drain_seconds) + LAST_SECONDS,
+    )
+    return DrainingServer(config, app.state.service, limits.drain_seconds)
+
+
+class DrainingServer(uvicorn.Server):
+    """Takes no connections once it was told to stop, lets running answers end, and then ends those that are left."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
+        super().__init__(config)
+        self.service = service
+        self.drain_seconds = drain_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self.drain_seconds, lambda: loop.run_in_executor(None, self.service.close))
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -11,10 +11,42 @@ MAX_TOKENIZE = 50_000
 """Characters to be shown as tokens at once."""
 MAX_STOPS = 4
 MAX_STOP_LENGTH = 200
-MAX_ALTERNATIVES = 10
-"""Alternatives to a token that inference keeps, hence the most that `top_logprobs` can ask for."""
+MAX_ALTERNATIVES = 20
+"""Alternatives to a token that a request can ask for."""
+SHOWN_ALTERNATIVES = 10
+"""Alternatives to each token of an answer that the page shows."""
 MAX_TOKENS = 1_000_000
 """Largest `max_tokens` taken as meant; what the model's context leaves is the bound that bites."""
+MAX_CHOICES = 16
+"""Answers to one prompt (`n`, `best_of`)."""
+MAX_PROMPTS = 64
+"""Prompts of one request for completions."""
+MAX_INPUTS = 256
+"""Texts of one request for embeddings."""
+MAX_IDS = 200_000
+"""Token ids in one prompt."""
+MAX_BIASES = 300
+"""Tokens that one `logit_bias` may name."""
+MAX_TOOLS = 64
+MAX_CALLS = 16
+"""Calls of tools in one message."""
+MAX_SCHEMA_BYTES = 64 << 10
+"""Size of one JSON schema, written out."""
+MAX_SCHEMA_DEPTH = 64
+"""Objects and lists inside one another in a JSON schema."""
+
+
+@dataclass(frozen=True)
+class CallerLimits:
+    """What one caller may use; None is without bound."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    """Tokens read and written."""
+    running: int | None = None
+    """Answers at the same time, in line or being written; each of `n` counts."""
+    max_tokens: int | None = None
+    """Tokens of one answer."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +55,21 @@ class Limits:
 
     body_bytes: int = 2 << 20
     """Bytes in a request's body."""
+    head_seconds: float = 10.0
+    """Time for a client to send the head of a request."""
     body_seconds: float = 30.0
     """Time for a client to send its body."""
-    answering: int = 2
-    """Generations that run at once; they share the model and the processor."""
-    waiting: int = 16
-    """Generations that may wait in line; the next is refused with 429."""
+    read_seconds: float = 30.0
+    """Time for a client to take the next part of a stream."""
+    connections: int = 512
+    """Connections that may be open at once; the next is told to come back."""
+    answering: int = 32
+    """Sequences that are written at once; they share the model and the processor."""
+    waiting: int = 256
+    """Sequences that may wait in line; the next is refused with 429."""
     seconds: float = 300.0
-    """Time for one answer, after which it is cut as by `max_tokens`."""
+    """Time for one answer, waiting included, after which it is cut as by `max_tokens`."""
+    drain_seconds: float = 30.0
+    """Time for running answers to end once the server was told to stop."""
+    caller: CallerLimits = CallerLimits()
+    """For callers without a key of their own, each address for itself."""

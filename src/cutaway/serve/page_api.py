@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
+from fastapi import Request as HTTPRequest
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 from sse_starlette import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
 
 from cutaway.infer import LanguageModel
+from cutaway.infer import Request as Asked
+from cutaway.serve.answering import Answering, AnswerStream
 from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
-from cutaway.serve.limits import MAX_TOKENIZE
-from cutaway.serve.requests import Messages, ModelName, Request, SamplingRequest
-from cutaway.serve.service import AnswerStream, Service, chat_prompt
+from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
+from cutaway.serve.messages import Messages
+from cutaway.serve.requests import ModelName, Request, SamplingRequest
+from cutaway.serve.service import Service, chat_prompt, room
 from cutaway.serve.shapes import finite
-from cutaway.serve.slots import Ticket
-from cutaway.serve.speech import Event, Piece, ToolUse, token_text
+from cutaway.serve.speech import Calculating, End, Piece, ToolUse, token_text
 
 
 class StageShape(BaseModel):
@@ -114,28 +118,36 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         return ExamplesShape(examples=service.offer(model).examples())
 
     @router.post("/api/tokenize")
-    def tokenize(asked: TokenizeRequest) -> TokensShape:
-        lm = service.offer(asked.model).load()
-        if asked.messages is not None:
-            ids = chat_prompt(lm, [message.plain() for message in asked.messages])
-        else:
-            ids = lm.tokenizer.encode(asked.text or "")
-        return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
+    async def tokenize(request: HTTPRequest, asked: TokenizeRequest) -> TokensShape:
+        lm = (await service.served(asked.model, request)).lm
+        return await run_in_threadpool(_tokenized, lm, asked)
 
     @router.post("/api/chat", response_class=EventSourceResponse)
-    async def chat(asked: ChatRequest) -> Response:
+    async def chat(request: HTTPRequest, asked: ChatRequest) -> Response:
         """Server-sent events: `start`, then `token` and `tool` as they come, then `done` or `error`."""
-        lm = await service.model(asked.model)
-        messages = [message.plain() for message in asked.messages]
-        prompt, ticket = await service.answer(lm, messages, asked.sampling(), asked.max_tokens)
-        return AnswerStream(_chat_events(lm, prompt, ticket), ticket)
+        served = await service.served(asked.model, request)
+        lm = served.lm
+        prompt = await run_in_threadpool(chat_prompt, lm, [message.plain() for message in asked.messages])
+        wanted = Asked(
+            prompt,
+            room(served, len(prompt), asked.max_tokens, "messages"),
+            asked.sampling(),
+            stop_ids=lm.tokenizer.stop_ids,
+            seconds=service.limits.seconds,
+            alternatives=SHOWN_ALTERNATIVES,
+            interject=Calculating(lm.tokenizer),
+            among=served.caller.name,
+        )
+        answering = await service.ask(request, served, [wanted])
+        return AnswerStream(_chat_events(lm, len(prompt), answering), answering, service.limits.read_seconds)
 
     @router.post("/api/session")
-    def session() -> Response:
-        """Exchange the token (checked before this is reached) for a cookie, which the page's links carry too."""
-        response = JSONResponse({"session": access.token is not None})
-        if access.token is not None:
-            response.set_cookie(SESSION_COOKIE, access.session, httponly=True, samesite="strict", path="/")
+    def session(request: HTTPRequest) -> Response:
+        """Exchange the token or key (checked before this is reached) for a cookie, which the page's links carry too."""
+        response = JSONResponse({"session": not access.open})
+        if not access.open:
+            cookie = access.session(request.scope["state"]["owner"])
+            response.set_cookie(SESSION_COOKIE, cookie, httponly=True, samesite="strict", path="/")
         return response
 
     @router.get("/report", response_class=FileResponse)
@@ -149,6 +161,14 @@ def page_routes(service: Service, access: Access) -> APIRouter:
     return router
 
 
+def _tokenized(lm: LanguageModel, asked: TokenizeRequest) -> TokensShape:
+    if asked.messages is not None:
+        ids = chat_prompt(lm, [message.plain() for message in asked.messages])
+    else:
+        ids = lm.tokenizer.encode(asked.text or "")
+    return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
+
+
 def token_shape(lm: LanguageModel, token: int) -> TokenShape:
     """What there is to say of a token by itself."""
     text, whole = token_text(lm, token)
@@ -158,16 +178,16 @@ def token_shape(lm: LanguageModel, token: int) -> TokenShape:
     )
 
 
-async def _chat_events(lm: LanguageModel, prompt: int, ticket: Ticket[Event]) -> AsyncIterator[dict[str, str]]:
+async def _chat_events(lm: LanguageModel, prompt: int, answering: Answering) -> AsyncIterator[dict[str, str]]:
     began = time.perf_counter()
     yield _event("start", {"prompt_tokens": prompt, "context": lm.config.context})
     try:
-        async for event in ticket:
+        async for _, event in answering:
             if isinstance(event, Piece):
                 yield _event("token", _token_event(lm, event))
             elif isinstance(event, ToolUse):
                 yield _event("tool", {"name": event.name, "arguments": event.arguments, "result": event.result})
-            else:
+            elif isinstance(event, End):
                 seconds = time.perf_counter() - began
                 yield _event("done", {"finish": event.reason, "tokens": event.sampled, "seconds": round(seconds, 3)})
     except Exception as error:

@@ -1,36 +1,71 @@
-"""What the routes share: the models, the slots for generations, and the way from a request to its events."""
+"""What the routes share: the models with their engines, and the way from a request to its events."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.types import Receive, Scope, Send
+from starlette.requests import HTTPConnection
 
-from cutaway.infer import LanguageModel, Sampling
+from cutaway.infer import Busy, Closed, Engine, Handle, LanguageModel
+from cutaway.infer import Request as Asked
+from cutaway.infer.constrained import Constraint, Grammar
+from cutaway.infer.figures import Load
 from cutaway.runs import BadInput
-from cutaway.serve import speech
-from cutaway.serve.errors import ApiError
+from cutaway.serve.answering import Answering
+from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.limits import Limits
+from cutaway.serve.messages import Function
+from cutaway.serve.metrics import Metrics
 from cutaway.serve.offers import Offer, choose
-from cutaway.serve.slots import Slots, Ticket
+from cutaway.serve.rates import Caller, Rates
+from cutaway.serve.record import record_of
+from cutaway.serve.tools import conversation
+
+EngineOf = Callable[..., Engine]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that is asked for, and by whom."""
+
+    name: str
+    lm: LanguageModel
+    caller: Caller
 
 
 class Service:
     """One server's models and the room to run them."""
 
-    def __init__(self, offers: Sequence[Offer], limits: Limits) -> None:
+    def __init__(
+        self,
+        offers: Sequence[Offer],
+        limits: Limits,
+        *,
+        engine: EngineOf = Engine,
+        log_content: bool = False,
+    ) -> None:
         self.offers = tuple(offers)
         self.limits = limits
-        self.slots = Slots(limits.answering, limits.waiting)
+        self.metrics = Metrics(self.loads)
+        self.rates = Rates()
+        self.log_content = log_content
+        self.embedding = asyncio.Semaphore(1)
+        """Texts are made vectors of by one request at a time: each takes all cores."""
+        self._engine_of = engine
+        self._engines: dict[int, tuple[str, Engine]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
 
-    def offer(self, name: str | None) -> Offer:
+    def offer(self, name: str | None, caller: Caller | None = None) -> Offer:
         """The model of that name.
 
         Raises:
-            ApiError: 404, there is none; the message names those there are.
+            ApiError: 404, there is none (the message names those there are); 403, it is not for this caller.
         """
         offer = choose(self.offers, name)
         if offer is None:
@@ -38,78 +73,146 @@ class Service:
             quoted = repr((name or "")[:80])
             message = f"there is no model {quoted} here; there are: {names}"
             raise ApiError(404, message, param="model", code="model_not_found")
+        if caller and caller.models is not None and offer.name not in caller.models:
+            message = f"this key is not for the model {offer.name}; it is for {', '.join(sorted(caller.models))}"
+            raise ApiError(403, message, param="model", code="model_not_allowed")
         return offer
 
-    async def model(self, name: str) -> LanguageModel:
+    async def served(self, name: str, connection: HTTPConnection) -> Served:
         """The model of that name, loaded now if it was not."""
-        return await run_in_threadpool(self.offer(name).load)
+        caller: Caller = connection.scope["state"]["caller"]
+        offer = self.offer(name, caller)
+        record_of(connection).model = offer.name
+        return Served(offer.name, await self.loaded(offer), caller)
 
-    async def answer(
+    async def loaded(self, offer: Offer) -> LanguageModel:
+        """The model of an offer. Raises `ApiError` 500 where it cannot be opened: that is no fault of the request."""
+        try:
+            return await run_in_threadpool(offer.load)
+        except BadInput as error:
+            raise ApiError(500, f"{offer.name} cannot be opened: {error}", code="server_error") from error
+
+    async def ask(
         self,
-        lm: LanguageModel,
-        messages: list[dict[str, Any]],
-        sampling: Sampling,
-        max_tokens: int | None,
-        stops: Sequence[str] = (),
-    ) -> tuple[int, Ticket[speech.Event]]:
-        """Start the next turn of a conversation; gives the prompt's length in tokens, and the ticket.
+        connection: HTTPConnection,
+        served: Served,
+        prompts: Sequence[Asked],
+        *,
+        grammar: Callable[[], Grammar] | None = None,
+    ) -> Answering:
+        """Put requests of one kind in line, one for each prompt.
 
         Raises:
-            ApiError: 400, the conversation is longer than the model's context; 429, the server is full.
+            ApiError: 400, they can never be carried out; 429, there is no room, or the caller's is used up.
         """
-        prompt = await run_in_threadpool(chat_prompt, lm, messages)
-        most = room(lm, len(prompt), max_tokens, "messages")
-        length, seconds = len(prompt), self.limits.seconds
-        ticket = self.slots.start(
-            lambda: speech.answer(lm, messages, length, sampling, most, stops=stops, seconds=seconds)
-        )
-        return length, ticket
+        lm, record = served.lm, record_of(connection)
+        n = sum(each.n for each in prompts)
+        places = self.limits.answering + self.limits.waiting
+        if n > places:
+            raise ApiError(400, f"{n} answers are asked for at once; this server holds {places}", code="too_many")
+        for token, _ in cast("tuple[tuple[int, float], ...]", prompts[0].sampling.logit_bias):
+            if token >= lm.config.vocab_size:
+                message = f"logit_bias names token {token}; the model's go from 0 to {lm.config.vocab_size - 1}"
+                raise ApiError(400, message, param="logit_bias", code="invalid_value")
+        reservation = self.rates.begin(served.caller, n)
+        handles: list[Handle] = []
+        try:
+            engine = await run_in_threadpool(self.engine, served.name, lm)
+            constraint = await run_in_threadpool(_compiled, grammar, lm) if grammar else None
+            # One after another, so that those before a refused one are known and can be given up.
+            handles.extend(engine.submit(_with(asked, constraint)) for asked in prompts)
+        except BaseException as error:
+            for handle in handles:
+                handle.cancel()
+            reservation.end()
+            raise _refusal(error) from error
+        record.prompt_tokens += sum(len(asked.prompt) for asked in prompts)
+        answering = Answering(lm, handles, prompts[0].n, reservation, record, self.metrics.speed)
+        if self.log_content:
+            answering.log([lm.tokenizer.decode(asked.prompt) for asked in prompts])
+        return answering
 
-    async def continuation(
-        self, lm: LanguageModel, text: str, sampling: Sampling, max_tokens: int | None, stops: Sequence[str] = ()
-    ) -> tuple[int, Ticket[speech.Event]]:
-        """Start the continuation of a text; otherwise like `answer`."""
-        prompt = await run_in_threadpool(text_prompt, lm, text)
-        most = room(lm, len(prompt), max_tokens, "prompt")
-        seconds = self.limits.seconds
-        ticket = self.slots.start(lambda: speech.continuation(lm, prompt, sampling, most, stops=stops, seconds=seconds))
-        return len(prompt), ticket
+    def engine(self, name: str, lm: LanguageModel) -> Engine:
+        """The engine that runs a model; models that share their weights share it."""
+        with self._lock:
+            if self._closed:
+                raise Closed("the server is shutting down")
+            if id(lm) not in self._engines:
+                engine = self._engine_of(lm, most_rows=self.limits.answering, waiting=self.limits.waiting)
+                self._engines[id(lm)] = (name, engine)
+            return self._engines[id(lm)][1]
+
+    def loads(self) -> dict[str, Load]:
+        """How things stand with every engine, by the name of its model."""
+        with self._lock:
+            engines = dict(self._engines.values())
+        return {name: engine.load() for name, engine in engines.items()}
+
+    def close(self) -> None:
+        """End every answer, and wait for the engines; blocks."""
+        with self._lock:
+            self._closed = True
+            engines = [engine for _, engine in self._engines.values()]
+        for engine in engines:
+            engine.close()
 
 
-def chat_prompt(lm: LanguageModel, messages: list[dict[str, Any]]) -> list[int]:
-    """The token ids of a conversation, up to where the assistant speaks next.
+def chat_prompt(
+    lm: LanguageModel, messages: Sequence[dict[str, Any]], functions: Sequence[Function] = (), *, generate: bool = True
+) -> list[int]:
+    """The token ids of a conversation in which these functions can be called, up to where the assistant speaks next.
+
+    Without `generate`, up to the end of the last message.
 
     Raises:
         ApiError: 400, the chat template has no way to say this conversation.
     """
-    _must_write(lm)
+    must_write(lm)
     try:
-        return lm.tokenizer.encode_chat(messages)
+        return lm.tokenizer.encode_chat(conversation(messages, functions, lm.tokenizer), generate=generate)
     except (BadInput, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ApiError(400, f"the messages do not fit the chat template: {error}", param="messages") from error
 
 
-def text_prompt(lm: LanguageModel, text: str) -> list[int]:
-    """The token ids of a text, as the beginning of a document: that is how the model met documents in training."""
-    _must_write(lm)
-    return lm.tokenizer.document(text)
+def text_prompt(lm: LanguageModel, text: str | Sequence[int]) -> list[int]:
+    """The token ids of a text, as the beginning of a document: that is how the model met documents in training.
+
+    Ids are taken as they are. Raises `ApiError` 400 for one that the model does not have.
+    """
+    must_write(lm)
+    return token_ids(lm, text)
 
 
-def _must_write(lm: LanguageModel) -> None:
+def token_ids(lm: LanguageModel, text: str | Sequence[int]) -> list[int]:
+    """The token ids of a text as a document, or ids as they are. Raises `ApiError` 400 for one that is none."""
+    if isinstance(text, str):
+        return lm.tokenizer.document(text)
+    size = lm.config.vocab_size
+    wrong = next((id_ for id_ in text if not 0 <= id_ < size), None)
+    if wrong is not None:
+        raise ApiError(400, f"{wrong} is no token of this model; they go from 0 to {size - 1}", code="invalid_value")
+    return list(text)
+
+
+def must_write(lm: LanguageModel) -> None:
+    """Raise `ApiError` 400 for a model that goes on with no text."""
     if lm.config.kind != "decoder":
         raise ApiError(
             400, f"{lm.name} is an {lm.config.kind}, which goes on with no text; name a decoder", param="model"
         )
 
 
-def room(lm: LanguageModel, length: int, max_tokens: int | None, param: str) -> int:
+def room(served: Served, length: int, max_tokens: int | None, param: str) -> int:
     """How many tokens may follow a prompt of `length` tokens: what is asked for, as far as the context goes.
 
     Raises:
-        ApiError: 400, there is no room for even one.
+        ApiError: 400, there is no room for even one, or more are asked for than the caller may.
     """
-    context = lm.config.context
-    if length >= context:
+    context, most = served.lm.config.context, served.caller.limits.max_tokens
+    if max_tokens is not None and most is not None and max_tokens > most:
+        raise ApiError(400, f"this key allows {most} tokens an answer, not {max_tokens}", param="max_tokens")
+    # To read a prompt and write nothing takes no room beyond it.
+    if length > context or (length == context and max_tokens != 0):
         raise ApiError(
             400,
             f"the prompt is {length} tokens long and the model's context is {context}, which must hold the answer too; "
@@ -117,20 +220,23 @@ def room(lm: LanguageModel, length: int, max_tokens: int | None, param: str) -> 
             param=param,
             code="context_length_exceeded",
         )
-    return context - length if max_tokens is None else min(max_tokens, context - length)
+    wanted = [limit for limit in (max_tokens, most) if limit is not None]
+    return min(context - length, *wanted) if wanted else context - length
 
 
-class AnswerStream(EventSourceResponse):
-    """Server-sent events of one generation, whose place is given up however the response ends."""
+def _compiled(grammar: Callable[[], Grammar], lm: LanguageModel) -> Constraint:
+    return Constraint(grammar(), lm.tokenizer, lm.config.vocab_size)
 
-    def __init__(self, content: AsyncIterator[dict[str, str]], ticket: Ticket[speech.Event]) -> None:
-        super().__init__(content, sep="\n")
-        self.ticket = ticket
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the events."""
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            # The content may never have been started, and then its own clean-up never runs.
-            self.ticket.leave()
+def _with(asked: Asked, constraint: Constraint | None) -> Asked:
+    if constraint is None:
+        return asked
+    return replace(asked, constraint=constraint.copy)
+
+
+def _refusal(error: BaseException) -> BaseException:
+    if isinstance(error, Busy):
+        return ApiError(429, f"the server is busy: {error}", code="server_busy", headers={"Retry-After": "2"})
+    if isinstance(error, Closed):
+        return ApiError(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
+    return describe_failure(error) if isinstance(error, BadInput) else error

@@ -1,22 +1,22 @@
-"""From the steps of inference to the pieces of an answer that the HTTP side sends: the one place that knows `infer`."""
+"""From the engine's events to the pieces of an answer that the HTTP side sends."""
 
 from __future__ import annotations
 
-import codecs
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from cutaway.assistant.calculator import calculate
-from cutaway.infer import LanguageModel, Sampling, Session, Step, ToolStep, reply, stream
-from cutaway.serve.limits import MAX_ALTERNATIVES
-from cutaway.serve.stopping import StopStrings
+from cutaway.infer import Ended, Handle, Interjection, LanguageModel, PromptRead, Step, Written
+from cutaway.infer.reply import CALCULATOR, MOST_CALLS, called_with, tool_turn
+from cutaway.runs import CutawayError
+from cutaway.serve.errors import ApiError
+from cutaway.serve.shapes import finite
+from cutaway.tokens import Tokenizer
 
 Part = Literal["answer", "call", "result", "mark"]
 """Where a token belongs: the answer's text, a tool call, the tool's result, or one of the template's marks."""
-
-TOOLS = {"calculator": calculate}
 
 
 @dataclass(frozen=True)
@@ -45,108 +45,100 @@ class ToolUse:
 
 @dataclass(frozen=True)
 class End:
-    """The end of an answer: by the model's own will or a stop string ("stop"), or for want of room ("length")."""
+    """The end of an answer: by the model's own will or a stop string ("stop"), or for want of room or time."""
 
     reason: Literal["stop", "length"]
     sampled: int
     """Tokens the model itself wrote, marks included."""
+    known: int
+    """Tokens of the prompt that had been computed before."""
     tail: str = ""
     """Text for bytes of a character that the answer broke off in."""
+    timed_out: bool = False
 
 
-Event = Piece | ToolUse | End
+@dataclass(frozen=True)
+class Prompted:
+    """The tokens of the prompt from the second on, with what the model thought of them."""
+
+    pieces: tuple[Piece, ...]
 
 
-def answer(
-    lm: LanguageModel,
-    messages: list[dict[str, Any]],
-    prompt_length: int,
-    sampling: Sampling,
-    max_tokens: int,
-    *,
-    stops: Sequence[str] = (),
-    seconds: float,
-) -> Iterator[Event]:
-    """The assistant's next turn, tools run on the way; ends with an `End`."""
-    steps = reply(lm, messages, sampling=sampling, max_tokens=max_tokens, tools=TOOLS, top=MAX_ALTERNATIVES)
-    return _pieces(lm, steps, max_tokens, lm.config.context - prompt_length, stops, seconds)
+Event = Piece | ToolUse | End | Prompted
 
 
-def continuation(
-    lm: LanguageModel,
-    prompt: list[int],
-    sampling: Sampling,
-    max_tokens: int,
-    *,
-    stops: Sequence[str] = (),
-    seconds: float,
-) -> Iterator[Event]:
-    """The text that follows a prompt; ends with an `End`."""
-    steps = written_on(lm, prompt, sampling, max_tokens)
-    return _pieces(lm, steps, max_tokens, lm.config.context - len(prompt), stops, seconds)
+async def spoken(lm: LanguageModel, handle: Handle) -> AsyncIterator[tuple[int, Event]]:
+    """What an engine says, as pieces; each with the number of the answer that it belongs to.
+
+    Raises:
+        ApiError: 503, the server is shutting down, or an answer's time was over before it began.
+        Exception: what went wrong in the engine.
+    """
+    marks, calling = frozenset(lm.tokenizer.special.values()), set[int]()
+    async for event in handle:
+        if isinstance(event, Written):
+            yield event.index, _piece(lm, event.step, marks, calling, event.index)
+        elif isinstance(event, Ended):
+            yield event.index, _end(event)
+        elif isinstance(event, PromptRead):
+            yield 0, Prompted(tuple(_piece(lm, step, marks, set(), 0) for step in event.steps))
+        elif isinstance(event.note, ToolUse):
+            yield event.index, event.note
 
 
-def written_on(lm: LanguageModel, prompt: list[int], sampling: Sampling, max_tokens: int) -> Iterator[Step]:
-    """The steps after a prompt's token ids."""
-    session = Session(lm.model)
-    session.read(prompt)
-    yield from stream(
-        lm.model,
-        lm.tokenizer,
-        session,
-        max_tokens=max_tokens,
-        sampling=sampling,
-        stop_ids=lm.tokenizer.stop_ids,
-        generator=sampling.generator(),
-        top=MAX_ALTERNATIVES,
-    )
+def _piece(lm: LanguageModel, step: Step, marks: frozenset[int], calling: set[int], index: int) -> Piece:
+    """One token, and where it belongs; `calling` holds the answers that are within a call."""
+    if step.token in marks:
+        part: Part = "mark"
+        if step.token == lm.tokenizer.tool_call:
+            calling.add(index)
+        elif step.token in lm.tokenizer.stop_ids:
+            calling.discard(index)
+    else:
+        part = "result" if step.forced else "call" if index in calling else "answer"
+    text = "" if part == "mark" else step.text
+    return Piece(step.token, text, step.logprob, tuple(step.alternatives), step.forced, part)
 
 
-def _pieces(
-    lm: LanguageModel,
-    steps: Iterable[Step | ToolStep],
-    max_tokens: int,
-    room: int,
-    stops: Sequence[str],
-    seconds: float,
-) -> Iterator[Event]:
-    marks, enders = frozenset(lm.tokenizer.special.values()), lm.tokenizer.stop_ids
-    unfinished = codecs.getincrementaldecoder("utf-8")("replace")
-    stop, deadline = StopStrings(stops), time.monotonic() + seconds
-    in_call, sampled, taken = False, 0, 0
-    last: int | None = None
-    for step in steps:
-        if isinstance(step, ToolStep):
-            yield from stop.flush()
-            yield ToolUse(step.name, step.arguments, step.result)
-            continue
-        taken += 1
-        sampled += not step.forced
-        last = step.token
-        if step.token in marks:
-            part: Part = "mark"
-            in_call = step.token == lm.tokenizer.tool_call or (in_call and step.token not in enders)
-        else:
-            part = "result" if step.forced else "call" if in_call else "answer"
-        text = "" if part == "mark" else step.text
-        piece = Piece(step.token, text, step.logprob, tuple(step.alternatives), step.forced, part)
-        if part == "answer":
-            unfinished.decode(lm.tokenizer.token_bytes(step.token))
-            yield from stop.feed(piece)
-            if stop.found:
-                yield End("stop", sampled)
-                return
-        else:
-            yield from stop.flush()
-            yield piece
-        if time.monotonic() > deadline:
-            yield from stop.flush()
-            yield End("length", sampled, unfinished.decode(b"", final=True))
-            return
-    yield from stop.flush()
-    # A last token that ends a turn tells for certain; without one, an answer that used up its room was cut.
-    ended = last in enders or (sampled < max_tokens and taken < room)
-    yield End("stop" if ended else "length", sampled, unfinished.decode(b"", final=True))
+def _end(event: Ended) -> End:
+    if event.reason == "error":
+        raise event.error or CutawayError("the engine gave no reason for ending the answer")
+    if event.reason == "cancelled":
+        raise ApiError(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
+    timed_out = event.reason == "timed out"
+    if timed_out and not event.written:
+        raise ApiError(
+            503, "the answer's time was over before its turn came", code="timeout", headers={"Retry-After": "5"}
+        )
+    return End("stop" if event.reason == "stop" else "length", event.written, event.known, event.tail, timed_out)
+
+
+class Calculating:
+    """Runs the calculator for the model and puts the result before it, as an engine's `Interject`."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.calls: dict[int, int] = {}
+
+    def __call__(self, index: int, turn: Sequence[int]) -> Interjection | None:
+        """What follows the turn that the model has ended; None where it called nothing, or too often."""
+        expression = called_with(self.tokenizer, turn)
+        self.calls[index] = self.calls.get(index, 0) + 1
+        if expression is None or self.calls[index] > MOST_CALLS:
+            return None
+        result = calculate(expression)
+        return Interjection(tool_turn(self.tokenizer, result), ToolUse(CALCULATOR, expression, result))
+
+
+def likeliest(piece: Piece, top: int) -> list[tuple[int, float]]:
+    """The likeliest tokens in a token's place, with the natural logarithms of their probabilities.
+
+    The token's own is the same number as its `logprob`, to the last bit: that is how clients see that it was likeliest.
+    """
+    return [
+        (id_, finite(piece.logprob if id_ == piece.id else math.log(probability) if probability > 0 else -math.inf))
+        for id_, probability in piece.alternatives[:top]
+    ]
 
 
 def token_text(lm: LanguageModel, token: int) -> tuple[str, bool]:

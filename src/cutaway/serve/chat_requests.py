@@ -1,0 +1,83 @@
+"""What a request for the next turn of a conversation may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from cutaway.serve.limits import MAX_ALTERNATIVES, MAX_TOKENS, MAX_TOOLS
+from cutaway.serve.messages import Function, Messages, NamedTool, ResponseFormat, TextFormat, Tool, schema_of
+from cutaway.serve.requests import NOTHING, OpenAIRequest
+
+
+class ChatCompletionRequest(OpenAIRequest):
+    """POST /v1/chat/completions."""
+
+    harmless: ClassVar[Mapping[str, tuple[object, ...]]] = {
+        "functions": NOTHING,
+        "function_call": ("none", "auto"),
+        "modalities": (["text"],),
+        "audio": NOTHING,
+        "prediction": NOTHING,
+        "reasoning_effort": ("none",),
+        "verbosity": ("medium",),
+        "web_search_options": (),
+        "moderation": NOTHING,
+    }
+    ignored: ClassVar[frozenset[str]] = frozenset(
+        {
+            "user", "metadata", "store", "service_tier", "safety_identifier",
+            "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
+        }
+    )  # fmt: skip
+
+    messages: Messages
+    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)] | None = None
+    tools: Annotated[list[Tool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise PydanticCustomError("value", "top_logprobs needs logprobs: true", {"param": "top_logprobs"})
+        names = [tool.function.name for tool in self.tools or ()]
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("value", "two tools have the same name", {"param": "tools"})
+        if isinstance(self.tool_choice, NamedTool) and self.tool_choice.function.name not in names:
+            raise PydanticCustomError("value", "tool_choice names none of the tools", {"param": "tool_choice"})
+        if self.tool_choice == "required" and not names:
+            raise PydanticCustomError("value", "tool_choice: required needs tools", {"param": "tool_choice"})
+        if self.must_call and self.schema_ is not None:
+            message = "an answer cannot both call a tool and follow a response_format; leave one of the two out"
+            raise PydanticCustomError("value", message, {"param": "response_format"})
+        return self
+
+    @property
+    def schema_(self) -> Mapping[str, Any] | None:
+        """The JSON schema that the answer follows."""
+        return None if isinstance(self.response_format, TextFormat) else schema_of(self.response_format)
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions that may be called in the answer."""
+        if self.tool_choice == "none":
+            return []
+        named = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
+        return [tool.function for tool in self.tools or () if named in (None, tool.function.name)]
+
+    @property
+    def must_call(self) -> bool:
+        """Whether the answer must be a call."""
+        return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
+
+    @property
+    def most_tokens(self) -> int | None:
+        """Tokens that the answer may have, reasoning included."""
+        return self.max_completion_tokens or self.max_tokens

@@ -1,0 +1,146 @@
+"""The wire: clients that are slow, send garbage, or hang up; and stopping."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from cutaway.serve import Limits
+
+CHAT = "/v1/chat/completions"
+BODY = {"model": "demo", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+
+
+def connect(live: Any) -> socket.socket:
+    host, port = live.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=5)
+
+
+def closed(raw: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    found = b""
+    while True:
+        try:
+            got = raw.recv(65536)
+        except ConnectionResetError:
+            return found
+        if not got:
+            return found
+        found += got
+
+
+@pytest.fixture
+def strict(serve_live: Any) -> Any:
+    return serve_live(limits=Limits(head_seconds=0.3, body_seconds=0.3, connections=20, drain_seconds=1))
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /health", b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-A: "])
+def test_half_a_head_is_not_waited_for(strict: Any, sent: bytes) -> None:
+    with connect(strict) as raw:
+        raw.sendall(sent)
+        assert closed(raw) == b""
+
+
+def test_a_head_that_drips_is_not_waited_for(strict: Any) -> None:
+    began = time.monotonic()
+    with connect(strict) as raw, pytest.raises(OSError):
+        for _ in range(100):
+            raw.sendall(b"GET /health HTTP/1.1\r\n"[:1])
+            time.sleep(0.05)
+    assert time.monotonic() - began < 4
+
+
+def test_the_second_head_of_a_connection_is_not_waited_for_either(strict: Any) -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with connect(strict) as raw:
+        for _ in range(2):
+            raw.sendall(request)
+            assert b"200 OK" in raw.recv(65536)
+            time.sleep(0.2)
+        raw.sendall(request[:10])
+        assert closed(raw) == b""
+
+
+def test_a_body_that_does_not_come(strict: Any) -> None:
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n"
+    with connect(strict) as raw:
+        raw.sendall(head.encode() + b'{"model": ')
+        answer = closed(raw)
+    assert b" 408 " in answer.split(b"\r\n")[0]
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["message"] == "the body did not arrive in time"
+
+
+def test_a_long_answer_is_not_taken_for_a_slow_client(strict: Any) -> None:
+    strict.lm.seconds_a_token = 0.05
+    with strict.client() as http:
+        assert http.post(CHAT, json=BODY).text.endswith("data: [DONE]\n\n")
+
+
+def test_more_connections_than_the_limit_are_told_to_come_back(strict: Any) -> None:
+    with strict.client(headers={"Connection": "close"}) as http:
+        held = [connect(strict) for _ in range(20)]
+        assert http.get("/health").status_code == 503
+        for raw in held:
+            raw.close()
+        time.sleep(0.3)
+        assert http.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\n" * 70_000]
+)
+def test_garbage(strict: Any, sent: bytes) -> None:
+    with connect(strict) as raw:
+        raw.sendall(sent)
+        assert b" 200 " not in closed(raw).split(b"\r\n")[0]
+    with strict.client() as http:
+        assert http.get("/health").status_code == 200
+
+
+def test_ten_megabytes_are_refused(strict: Any) -> None:
+    with connect(strict) as raw:
+        raw.sendall(
+            f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {10 << 20}\r\n\r\n".encode()
+        )
+        assert b" 413 " in raw.recv(65536).split(b"\r\n")[0]
+
+
+def stop(live: Any) -> threading.Thread:
+    """Tell a server to stop; gives a thread that ends when it has."""
+    live.server.should_exit = True
+    thread = threading.Thread(target=lambda: [time.sleep(0.01) for _ in iter(lambda: live.service._closed, True)])
+    thread.start()
+    return thread
+
+
+def test_a_server_that_is_told_to_stop_ends_its_answers_first(serve_live: Any) -> None:
+    live = serve_live(limits=Limits(drain_seconds=10))
+    live.lm.seconds_a_token = 0.1
+    with live.client() as http, http.stream("POST", CHAT, json=BODY) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        stopped = stop(live)
+        time.sleep(0.4)
+        with pytest.raises(OSError):
+            connect(live)
+        assert list(lines)[-2:] == ["data: [DONE]", ""]
+    stopped.join(10)
+    assert not stopped.is_alive()
+
+
+def test_an_answer_that_takes_longer_than_the_stop_is_told_so(serve_live: Any) -> None:
+    live = serve_live(limits=Limits(drain_seconds=0.3))
+    live.lm.seconds_a_token = 0.2
+    live.lm.script = lambda _: "light " * 200
+    with live.client() as http, http.stream("POST", CHAT, json=BODY) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        stop(live).join(10)
+        last = [line for line in lines if line][-1]
+    assert json.loads(last.removeprefix("data: "))["error"]["code"] == "shutting_down"

@@ -1,0 +1,64 @@
+"""The server keeps to its OpenAPI document, whatever it is sent; `bench/api.py` sends more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+
+from cutaway.infer import LanguageModel
+from cutaway.model import ModelConfig, Transformer
+from cutaway.serve import Limits, create_app
+from cutaway.tokens import Tokenizer
+
+schemathesis = pytest.importorskip("schemathesis")
+checks = pytest.importorskip("schemathesis.specs.openapi.checks")
+
+EXAMPLES = 12
+"""Of requests as the document wants them, and as many that it forbids, to each operation."""
+OPERATIONS = [
+    (method, path) for path, operations in create_app([]).openapi()["paths"].items() for method in operations
+]  # fmt: skip
+
+
+@pytest.fixture
+def lm(tokenizer: Tokenizer) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel("demo", Transformer(ModelConfig.from_depth(1, tokenizer.vocab_size, context=64)), tokenizer)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_no_answer_is_a_failure_or_another_than_described(serve_live: Any, method: str, path: str) -> None:
+    live = serve_live(limits=Limits(body_bytes=64 << 20, waiting=400, drain_seconds=1))
+    document = schemathesis.openapi.from_url(f"{live.url}/openapi.json")
+    operation = document[path][method.upper()]
+    can_be_wrong = operation.body or operation.query  # a name in the path may be any text
+    for mode in schemathesis.GenerationMode if can_be_wrong else [schemathesis.GenerationMode.POSITIVE]:
+
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def holds(case: Any) -> None:
+            asked = case.body.get("model") if isinstance(case.body, dict) else None
+            if isinstance(asked, str) and 0 < len(asked) <= 200:
+                case.body["model"] = "demo"  # else hardly one request would get past its name
+            case.call_and_validate(
+                checks=[
+                    schemathesis.checks.not_a_server_error,
+                    checks.status_code_conformance,
+                    checks.content_type_conformance,
+                    checks.response_schema_conformance,
+                    checks.response_headers_conformance,
+                    checks.negative_data_rejection,
+                ]
+            )
+
+        holds()
+
+
+def test_no_document_says_422() -> None:
+    for path, operations in create_app([]).openapi()["paths"].items():
+        for operation in operations.values():
+            assert "422" not in operation["responses"], path
+            assert "400" in operation["responses"], path
