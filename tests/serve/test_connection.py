@@ -18,7 +18,7 @@ BODY = {"model": "demo", "messages": [{"role": "user", "content": "hello"}], "st
 
 def connect(live: Any) -> socket.socket:
     host, port = live.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=5)
+    return socket.create_connection((host, int(port)), timeout=30)
 
 
 def closed(raw: socket.socket) -> bytes:
@@ -60,7 +60,12 @@ def test_the_second_head_of_a_connection_is_not_waited_for_either(strict: Any) -
     with connect(strict) as raw:
         for _ in range(2):
             raw.sendall(request)
-            assert b"200 OK" in raw.recv(65536)
+            answer = b""
+            while not answer.endswith(b"}"):  # head and body may come apart
+                got = raw.recv(65536)
+                assert got
+                answer += got
+            assert b"200 OK" in answer
             time.sleep(0.2)
         raw.sendall(request[:10])
         assert closed(raw) == b""

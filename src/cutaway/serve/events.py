@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from cutaway.serve.errors import describe_failure
 
 DONE = {"data": "[DONE]"}
-EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 """For the OpenAPI document: what comes with `stream: true`."""
 
 

@@ -209,7 +209,7 @@ class Gate:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the body did not arrive in time") from None
+                raise HTTPException(408, "the body did not arrive in time", {"Connection": "close"}) from None
             received += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if received > self.limits.body_bytes:
