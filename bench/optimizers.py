@@ -176,7 +176,8 @@ def train_once(texts: Texts, trial: Trial) -> dict[str, Any]:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
-        model = pretrain(settings, texts.tokenizer, texts.training, directory, silent, unwatched(), trial.seed)
+        rows = lay_out(texts.training, settings.steps * settings.batch_rows, length, trial.seed)
+        model = pretrain(settings, texts.tokenizer, rows, directory, silent, unwatched(), trial.seed)
         losses = [row["loss"] for row in MetricsLog.read(directory / "metrics.jsonl")]
     measured = bits_per_byte(model, texts.tokenizer, texts.heldout, length, length)["total"]
     return {

@@ -444,8 +444,7 @@ def test_what_is_put_before_the_model_is_read_from_the_same_pages(lm: LanguageMo
         request = Request(prompt, len(turn) + 15, stop_ids={stop}, interject=interject, alternatives=2)
         events = list(engine.submit(request))
         read = len(prompt) + len(put) + end_of(events).written - 1
-        # The end is told before its step is counted.
-        until(lambda: engine.load().figures.read == read)
+        assert engine.load().figures.read == read
     forced = [event.step for event in events if isinstance(event, Written) and event.step.forced]
     assert [step.token for step in forced] == put
     torch.testing.assert_close([step.logprob for step in forced], scored, atol=1e-4, rtol=1e-4)
@@ -570,8 +569,6 @@ def test_many_threads_are_answered(lm: LanguageModel) -> None:
     figures = load.figures
     assert figures.written == 24 * 12
     assert figures.ended["length"] == 24
-    assert figures.first_tokens == 24
-    assert figures.first_token_seconds > 0
     assert 1 < figures.rows / figures.steps <= 5
 
 
@@ -618,7 +615,6 @@ def test_a_full_line_turns_away_and_nothing_is_asked_in_vain(lm: LanguageModel) 
         assert end_of(list(handles[1])).reason == "cancelled"
         late = engine.submit(Request([9], 50, seconds=0.05))
         assert end_of(list(late)).reason == "timed out"
-        assert engine.load().figures.rejected == 1
         assert tokens_of(list(handles[2])) == alone(lm, [2], 50)
     for bad in (
         {"prompt": []},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -40,21 +42,27 @@ def through_singular_values(matrix: torch.Tensor, *args: object) -> torch.Tensor
     return ((u * polynomials(values).double()) @ v).float()
 
 
-def test_muon_equals_pytorchs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    # PyTorch's own orthogonalisation is another, in bfloat16; all the rest of its update is held to the last digits.
-    monkeypatch.setattr("torch.optim._muon._zeropower_via_newtonschulz", through_singular_values)
-    torch.manual_seed(0)
+def beside_pytorchs_muon(steps: int, *, momentum: float) -> Iterator[list[tuple[nn.Parameter, nn.Parameter]]]:
+    """Our weights, each beside PyTorch's, after each step on the same random gradients."""
     ours = [nn.Parameter(torch.randn(shape)) for shape in [(24, 16), (24, 16), (16, 32), (16, 16)]]
     theirs = [nn.Parameter(weight.detach().clone()) for weight in ours]
-    muon = StackedMuon({str(i): weight for i, weight in enumerate(ours)}, momentum=0.9, weight_decay=0.1)
-    reference = torch.optim.Muon(theirs, lr=0.02, momentum=0.9, weight_decay=0.1, nesterov=True)
-    for step in range(20):
+    muon = StackedMuon({str(i): weight for i, weight in enumerate(ours)}, momentum=momentum, weight_decay=0.1)
+    reference = torch.optim.Muon(theirs, lr=0.02, momentum=momentum, weight_decay=0.1, nesterov=True)
+    for _ in range(steps):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.randn_like(a)
             b.grad = a.grad.clone()
         muon.step(0.02)
         reference.step()
-        for a, b in zip(ours, theirs, strict=True):
+        yield list(zip(ours, theirs, strict=True))
+
+
+def test_muon_equals_pytorchs_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    # PyTorch's own orthogonalisation is another, in bfloat16; all the rest of its update is held to the last digits.
+    monkeypatch.setattr("torch.optim._muon._zeropower_via_newtonschulz", through_singular_values)
+    torch.manual_seed(0)
+    for step, pairs in enumerate(beside_pytorchs_muon(20, momentum=0.9)):
+        for a, b in pairs:
             torch.testing.assert_close(a, b, rtol=0, atol=1e-5, msg=lambda text, n=step: f"step {n}: {text}")
 
 
@@ -95,18 +103,8 @@ def test_adamw_equals_pytorchs_at_every_step() -> None:
 
 def test_muon_moves_where_pytorchs_does() -> None:
     torch.manual_seed(0)
-    shapes = [(24, 16), (24, 16), (16, 32), (16, 16)]
-    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
-    theirs = [torch.nn.Parameter(weight.detach().clone()) for weight in ours]
-    muon = StackedMuon({str(i): weight for i, weight in enumerate(ours)}, momentum=0.95, weight_decay=0.1)
-    reference = torch.optim.Muon(theirs, lr=0.02, momentum=0.95, weight_decay=0.1, nesterov=True)
-    for _ in range(5):
-        for a, b in zip(ours, theirs, strict=True):
-            a.grad = torch.randn_like(a)
-            b.grad = a.grad.clone()
-        muon.step(0.02)
-        reference.step()
-    for a, b in zip(ours, theirs, strict=True):
+    *_, pairs = beside_pytorchs_muon(5, momentum=0.95)
+    for a, b in pairs:
         # PyTorch's polynomials are others and it iterates in bfloat16, so only direction and size agree.
         assert torch.nn.functional.cosine_similarity(a.flatten(), b.flatten(), dim=0) > 0.999
         assert (a - b).abs().max() < 2e-2

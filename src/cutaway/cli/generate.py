@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -254,7 +255,7 @@ def generate(
     lm = load(model)
     if draft is not None:
         offer(draft)
-        decoding = _with_draft(decoding, load(draft))
+        decoding = replace(decoding, draft=load(draft))
     text = utf8_of(sys.stdin).read() if prompt == "-" else prompt
     events = _answer(lm, text, decoding) if chat else _completions(lm, text, decoding)
     if as_json:
@@ -264,12 +265,6 @@ def generate(
     if console.is_terminal and not chat and n == 1:
         console.print(Text(plain(text, lines=True), "dim"), end="", soft_wrap=True)
     _show(console, lm, events, n, logprobs=logprobs)
-
-
-def _with_draft(decoding: Decoding, draft: LanguageModel) -> Decoding:
-    from dataclasses import replace
-
-    return replace(decoding, draft=draft)
 
 
 def _biases(given: Sequence[str]) -> dict[int, float]:

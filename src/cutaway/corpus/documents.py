@@ -164,14 +164,15 @@ def _decoded(file: Path) -> Iterator[str]:
             try:
                 text = decoder.decode(chunk, final=not chunk)
             except UnicodeDecodeError as error:
-                raise _not_utf8(file, read - pending + error.start) from None
+                raise not_utf8(file, read - pending + error.start) from None
             yield _cleaned(newlines.decode(text, final=not chunk))
             if not chunk:
                 return
             read += len(chunk)
 
 
-def _not_utf8(file: Path, offset: int) -> BadInput:
+def not_utf8(file: Path, offset: int) -> BadInput:
+    """What is to be said of a file whose bytes from `offset` on are not UTF-8."""
     with file.open("rb") as stream:
         wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
     encoding = "UTF-16" if wide else "ISO-8859-1"
@@ -193,7 +194,7 @@ def _json_lines(file: Path) -> Iterator[str]:
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
-                raise _not_utf8(file, offset + error.start) from None
+                raise not_utf8(file, offset + error.start) from None
             offset += len(line)
             if not text.strip():
                 continue

@@ -7,9 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib import resources
 
 NOTHING = '<span class="none">·</span>'
 """What stands in a cell that has no value."""
+
+
+def style() -> str:
+    """What pages and drawings look like, as CSS."""
+    return resources.files("cutaway.evals").joinpath("report.css").read_text(encoding="utf-8")
+
+
+def page(title: str, parts_html: Iterable[str]) -> str:
+    """A whole page, without script or outside resources."""
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{style()}</style>"
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts_html)}</body></html>\n'
+
+
+def header(about: Sequence[str], title_html: str, lede: str, tiles: Iterable[tuple[str, str | None]]) -> str:
+    """The top of a page: on what and how it was made, its title, a summary and the largest figures, those there are."""
+    kicker = "<b>Cutaway</b>" + "".join(f"<span>{escape(text)}</span>" for text in about)
+    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles if value)
+    return (
+        f'<header><p class="kicker">{kicker}</p><h1>{title_html}</h1>'
+        + (f'<p class="lede">{escape(lede)}</p>' if lede else "")
+        + (f'<dl class="figures">{shown}</dl>' if shown else "")
+        + "</header>"
+    )
+
+
+def charts(drawn_html: Sequence[str]) -> str:
+    """Drawings beside and below each other; nothing, without any."""
+    return f'<div class="charts">{"".join(drawn_html)}</div>' if drawn_html else ""
 
 
 def section(title: str, notes: Sequence[str], html: str) -> str:

@@ -6,10 +6,10 @@ Whatever a model or a corpus said is escaped: it is data here, never markup.
 from __future__ import annotations
 
 from html import escape
-from importlib import resources
 
 from cutaway.evals import page_making, page_results
 from cutaway.evals.findings import Findings
+from cutaway.evals.markup import header, page
 from cutaway.evals.measures import duration, written
 from cutaway.evals.numbers import short
 from cutaway.evals.rows import last_value, summary
@@ -18,7 +18,6 @@ from cutaway.evals.targets import Table
 
 def html_page(findings: Findings) -> str:
     """The whole page."""
-    style = resources.files("cutaway.evals").joinpath("report.css").read_text(encoding="utf-8")
     results = Table(findings.results)
     body = [
         _header(findings, results),
@@ -36,11 +35,7 @@ def html_page(findings: Findings) -> str:
         page_making.recipe(findings),
         "<footer>Drawn from report.json by <code>cutaway</code>. Intervals are 95% (Wilson 1927).</footer>",
     ]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(findings.name)}: report</title><style>{style}</style>"
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+    return page(f"{findings.name}: report", body)
 
 
 def _header(findings: Findings, results: Table) -> str:
@@ -51,12 +46,5 @@ def _header(findings: Findings, results: Table) -> str:
         ("Bits per byte, held out", last_value(results, "bits_per_byte")),
         ("Facts it read, answered", last_value(results, "facts")),
     ]
-    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles if value)
-    lede = summary(findings, results)
-    about = f"<b>Cutaway</b><span>{escape(findings.machine)}</span><span>seed {findings.seed}</span>"
-    return (
-        f'<header><p class="kicker">{about}</p><h1>What <em>{escape(findings.name)}</em> learned</h1>'
-        + (f'<p class="lede">{escape(lede)}</p>' if lede else "")
-        + (f'<dl class="figures">{shown}</dl>' if shown else "")
-        + "</header>"
-    )
+    title = f"What <em>{escape(findings.name)}</em> learned"
+    return header([findings.machine, f"seed {findings.seed}"], title, summary(findings, results), tiles)

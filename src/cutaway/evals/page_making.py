@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from cutaway.evals import figures
 from cutaway.evals.findings import Findings
-from cutaway.evals.markup import NOTHING, bar, row, said, section, table
+from cutaway.evals.markup import NOTHING, bar, charts, row, said, section, table
 from cutaway.evals.measures import STAGES, duration, written
 from cutaway.evals.numbers import short
 from cutaway.evals.targets import Table
@@ -97,13 +96,13 @@ def pretraining(findings: Findings, results: Table) -> str:
     """Curves of pretraining."""
     drawn = figures.pretraining(findings.curves.get("pretrain", []), results.baselines())
     notes = ["Faint: each batch. Dark: its moving average.", "Dashed: what it has to beat."]
-    return section("Pretraining", notes, _charts(drawn))
+    return section("Pretraining", notes, charts(drawn))
 
 
 def fine_tuning(findings: Findings) -> str:
     """Curves of fine-tuning."""
     drawn = figures.fine_tuning(findings.curves.get("sft", []))
-    return section("Fine-tuning", ["Only the assistant's tokens are learned from."], _charts(drawn))
+    return section("Fine-tuning", ["Only the assistant's tokens are learned from."], charts(drawn))
 
 
 def reinforcement(findings: Findings) -> str:
@@ -113,11 +112,7 @@ def reinforcement(findings: Findings) -> str:
         "Rewards that a program can check (GRPO).",
         "Right answers that grow longer are thought; wrong ones alone, padding.",
     ]
-    return section("Reinforcement learning", notes, _charts(drawn))
-
-
-def _charts(drawn: Sequence[str]) -> str:
-    return f'<div class="charts">{"".join(drawn)}</div>' if drawn else ""
+    return section("Reinforcement learning", notes, charts(drawn))
 
 
 def samples(findings: Findings) -> str:

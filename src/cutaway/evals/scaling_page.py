@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 
 import numpy as np
 
 from cutaway.evals import page_making
-from cutaway.evals.markup import row, section, table
+from cutaway.evals.markup import charts, header, page, row, section, table
 from cutaway.evals.measures import duration
 from cutaway.evals.numbers import short
 from cutaway.evals.scaling_charts import Axis, Curve, Dot, Plot, around, counted, draw_plot
@@ -23,9 +22,8 @@ CONTOURS = 7
 
 def scaling_page(findings: ScalingFindings) -> str:
     """The whole page."""
-    style = resources.files("cutaway.evals").joinpath("report.css").read_text(encoding="utf-8")
     body = [
-        header(findings),
+        top(findings),
         section("Foretold and measured", foretelling_notes(findings), table_of(outcome_rows(findings))),
         section(
             "Loss against tokens",
@@ -33,7 +31,7 @@ def scaling_page(findings: ScalingFindings) -> str:
                 "A curve a size: the fitted law, and around it the 95% interval of the law. Dots: measured.",
                 "In red the held-out run: ring and whisker foretold, dot measured.",
             ],
-            charts(loss_against_tokens(findings), residual_plot(findings), fitted_against_measured(findings)),
+            charts([loss_against_tokens(findings), residual_plot(findings), fitted_against_measured(findings)]),
         ),
         section(
             "The law", notes_on_fit(findings), f"<p>{escape(law_in_words(findings))}</p>" + table_of(law_rows(findings))
@@ -45,7 +43,7 @@ def scaling_page(findings: ScalingFindings) -> str:
                 "Dashed: the size and length that the law finds best for their operations.",
                 "Where that line is not seen, it lies among more tokens, or fewer, than were read.",
             ],
-            charts(equal_losses(findings)) + "<h3>By the law</h3>" + table_of(best_splits(findings)),
+            charts([equal_losses(findings)]) + "<h3>By the law</h3>" + table_of(best_splits(findings)),
         ),
         section(
             "The ladder",
@@ -57,14 +55,10 @@ def scaling_page(findings: ScalingFindings) -> str:
         page_making.recipe(findings.run),
         "<footer>Drawn by <code>cutaway</code>. Intervals are 95%, by a bootstrap of residuals (Efron 1979).</footer>",
     ]
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(findings.run.name)}: scaling law</title><style>{style}</style>"
-    )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(body)}</body></html>\n'
+    return page(f"{findings.run.name}: scaling law", body)
 
 
-def header(findings: ScalingFindings) -> str:
+def top(findings: ScalingFindings) -> str:
     """Title, summary and the largest figures."""
     tiles = [
         ("Foretold, nats a token", f"{findings.foretold.loss:.3f}"),
@@ -73,12 +67,8 @@ def header(findings: ScalingFindings) -> str:
         ("Runs in the ladder", str(len(findings.ladder))),
         ("Time", duration(findings.run.seconds)),
     ]
-    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in tiles)
-    about = f"<b>Cutaway</b><span>{escape(findings.run.machine)}</span><span>seed {findings.run.seed}</span>"
-    return (
-        f'<header><p class="kicker">{about}</p><h1>The scaling law of <em>{escape(findings.run.name)}</em></h1>'
-        f'<p class="lede">{escape(summary_of(findings))}</p><dl class="figures">{shown}</dl></header>'
-    )
+    title = f"The scaling law of <em>{escape(findings.run.name)}</em>"
+    return header([findings.run.machine, f"seed {findings.run.seed}"], title, summary_of(findings), tiles)
 
 
 def foretelling_notes(findings: ScalingFindings) -> list[str]:
@@ -93,11 +83,6 @@ def foretelling_notes(findings: ScalingFindings) -> list[str]:
 def table_of(rows: Rows) -> str:
     """Rows of text as a table, the first of them its heading."""
     return table([escape(name) for name in rows[0]], (row(map(escape, cells)) for cells in rows[1:]))
-
-
-def charts(*drawn: str) -> str:
-    """Plots beside and below each other."""
-    return f'<div class="charts">{"".join(drawn)}</div>'
 
 
 def grid(low: float, high: float) -> list[float]:

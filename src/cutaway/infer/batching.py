@@ -17,13 +17,14 @@ from torch import Tensor
 
 from cutaway.infer.choosing import choose
 from cutaway.infer.figures import Figures
+from cutaway.infer.generate import probabilities
 from cutaway.infer.language_model import LanguageModel
 from cutaway.infer.pages import PAGE, Pages
 from cutaway.infer.prefixes import Prefixes
 from cutaway.infer.request import Ended, Event, Interjection, Reason, Request
 from cutaway.infer.runner import Row, Runner, TorchRunner, window
 from cutaway.infer.scheduler import Plan, Scheduler
-from cutaway.infer.telling import Teller, probabilities
+from cutaway.infer.telling import Teller
 from cutaway.infer.unfinished import Unfinished
 from cutaway.model import Transformer
 from cutaway.model.taps import UNTOUCHED
@@ -102,9 +103,10 @@ class Batching:
         plan = self.scheduler.plan()
         if not plan:
             return False
-        started = time.monotonic()
         caught_up: list[tuple[Unfinished, Tensor]] = []
-        for (completion, n), found in zip(plan, self.computed(plan), strict=True):
+        computed = self.computed(plan)
+        self.figures.stepped(len(plan), sum(n for _, n in plan))
+        for (completion, n), found in zip(plan, computed, strict=True):
             if isinstance(found, Exception):
                 self.end(completion, "error", found)
                 continue
@@ -118,7 +120,6 @@ class Batching:
                 caught_up.append((completion, found[-1]))
         if caught_up:
             self.write([completion for completion, _ in caught_up], torch.stack([logits for _, logits in caught_up]))
-        self.figures.stepped(len(plan), sum(n for _, n in plan), len(caught_up), time.monotonic() - started)
         return True
 
     def computed(self, plan: Plan) -> list[Found]:
@@ -188,11 +189,10 @@ class Batching:
 
     def wrote(self, completion: Unfinished, token: int, logprob: float, alternatives: list[tuple[int, float]]) -> None:
         """Add a token that the model chose, and end where it says so."""
-        if completion.written == 0:
-            self.figures.first_token(time.monotonic() - completion.arrived)
         completion.ids.append(token)
         completion.told = len(completion.ids)
         completion.written += 1
+        self.figures.written += 1
         if completion.history:
             completion.history.add(torch.tensor([token]))
         teller, request, constraint = self.tellers[completion], completion.request, completion.constraint

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cutaway.infer.beam import Beams, Hypothesis, beam_search
+from cutaway.infer.beam import Beams, beam_search
 from cutaway.infer.contrastive import contrastive_search
 from cutaway.infer.decoding import Decoding
 from cutaway.infer.generate import Session, Step, TextStream, stream
@@ -115,16 +115,10 @@ def searched(
     if not found:  # no room for a single token
         yield Completion("", [], "length")
     for score, hypothesis in found[: decoding.n]:
-        steps = steps_of(lm, hypothesis)
         text = TextStream(lm.tokenizer)
-        whole = "".join(text.add(step.token) for step in steps) + text.finish()
+        steps = [Step(each.token, text.add(each.token), each.logprob, each.alternatives) for each in hypothesis.path()]
+        whole = "".join(step.text for step in steps) + text.finish()
         yield Completion(whole, steps, "stop" if hypothesis.token in stop_ids else "length", score)
-
-
-def steps_of(lm: LanguageModel, hypothesis: Hypothesis) -> list[Step]:
-    """A sequence of beam search as steps."""
-    text = TextStream(lm.tokenizer)
-    return [Step(each.token, text.add(each.token), each.logprob, each.alternatives) for each in hypothesis.path()]
 
 
 def constraint_of(lm: LanguageModel, decoding: Decoding) -> Constraint | None:

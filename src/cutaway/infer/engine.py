@@ -109,7 +109,6 @@ class Engine:
             if self._closed:
                 raise Closed("the engine is shutting down and takes no more requests")
             if self._held + request.n > self._capacity:
-                self._batching.figures.rejected += 1
                 raise Busy(f"all {self._capacity} places, running and waiting, are taken; try again shortly")
             self._held += request.n
             self._new.extend(completions)

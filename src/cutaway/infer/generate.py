@@ -19,6 +19,9 @@ from cutaway.tokens import Tokenizer
 if TYPE_CHECKING:
     from cutaway.infer.constrained import Constraint
 
+Alternatives = list[tuple[int, float]]
+"""Likely tokens and their probabilities, likeliest first."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -154,10 +157,25 @@ def step_of(session: Session, token: int, text: str, top: int, *, forced: bool =
 
 def step_at(logits: Float[Tensor, " vocab"], token: int, text: str, top: int, *, forced: bool = False) -> Step:
     """What the model thought of `token` in a place where its logits were these."""
-    logprobs = logits.float().log_softmax(-1)
-    best = logprobs.topk(min(top, len(logprobs))) if top else None
-    alternatives = [(int(i), float(p.exp())) for p, i in zip(*best, strict=True)] if best else []
-    return Step(token, text, float(logprobs[token]), alternatives, forced)
+    ((logprob, alternatives),) = probabilities(logits.float()[None], [token], top)
+    return Step(token, text, logprob, alternatives, forced)
+
+
+def probabilities(
+    logits: Float[Tensor, "place vocab"], tokens: list[int], most: int
+) -> list[tuple[float, Alternatives]]:
+    """What the model thought of each token in its place: log-probability, and the `most` likeliest tokens there."""
+    rows = torch.arange(len(tokens), device=logits.device)
+    totals = logits.logsumexp(-1)
+    logprobs = (logits[rows, torch.tensor(tokens, device=logits.device)] - totals).tolist()
+    if not most:
+        return [(logprob, []) for logprob in logprobs]
+    best = logits.topk(min(most, logits.shape[-1]))
+    shares = (best.values - totals[:, None]).exp().tolist()
+    return [
+        (logprob, list(zip(ids, row, strict=True)))
+        for logprob, ids, row in zip(logprobs, best.indices.tolist(), shares, strict=True)
+    ]
 
 
 @torch.inference_mode()

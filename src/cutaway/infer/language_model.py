@@ -22,6 +22,7 @@ from cutaway.model.catalogue import find
 from cutaway.model.hub import PREFIX as HUB
 from cutaway.model.hub import hub
 from cutaway.model.taps import Change
+from cutaway.model.transformer import Stack
 from cutaway.runs import BadInput
 from cutaway.tokens import ForeignTokenizer, Tokenizer
 from cutaway.train.lora import merge_lora
@@ -161,11 +162,16 @@ class LanguageModel:
         vectors = torch.empty(len(texts), self.config.d_model)
         for at in range(0, len(order), batch_size):
             rows = order[at : at + batch_size]
-            longest = max(len(read[i]) for i in rows)
-            tokens = torch.tensor([read[i] + [0] * (longest - len(read[i])) for i in rows])
-            present = torch.arange(longest) < torch.tensor([len(read[i]) for i in rows])[:, None]
-            vectors[rows] = self.model.pooled(self.model.hidden(tokens, present=present), present)
+            vectors[rows] = pooled(self.model, self.model, [read[i] for i in rows])
         return vectors
+
+
+def pooled(model: Transformer, stack: Stack, texts: Sequence[Sequence[int]]) -> Float[Tensor, "text d_model"]:
+    """Each text's token ids as one vector of length one, of what a stack of the model makes of them, in one pass."""
+    longest = max(map(len, texts))
+    tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
+    present = torch.arange(longest) < torch.tensor([len(text) for text in texts])[:, None]
+    return model.pooled(stack.hidden(tokens, present=present), present)
 
 
 def _cut(ids: list[int], most: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from cutaway.infer.generate import Step
@@ -13,7 +13,6 @@ class StopStrings:
 
     def __init__(self, stops: Sequence[str]) -> None:
         self.stops = tuple(stops)
-        self.longest = max(map(len, self.stops), default=0)
         self.held: list[Step] = []
         self.found = False
 
@@ -23,17 +22,12 @@ class StopStrings:
         text = "".join(held.text for held in self.held)
         starts = [at for stop in self.stops if (at := text.find(stop)) >= 0]
         self.found = bool(starts)
-        return self._before(min(starts)) if starts else self._whole(len(text) - self._beginning(text))
+        return self._before(min(starts)) if starts else self._whole(len(text) - begun(text, self.stops))
 
     def flush(self) -> list[Step]:
         """The steps still held back, when the text has ended without a stop string."""
         held, self.held = self.held, []
         return held
-
-    def _beginning(self, text: str) -> int:
-        """Characters at the end of `text` that a stop string begins with."""
-        lengths = range(min(self.longest - 1, len(text)), 0, -1)
-        return next((n for n in lengths if any(stop.startswith(text[-n:]) for stop in self.stops)), 0)
 
     def _whole(self, characters: int) -> list[Step]:
         """Let go of the steps that end within the first `characters`."""
@@ -53,3 +47,10 @@ class StopStrings:
             characters -= len(step.text)
         self.held = []
         return free
+
+
+def begun(text: str, marks: Collection[str]) -> int:
+    """Characters at the end of `text` that one of the marks begins with and goes on after."""
+    longest = max(map(len, marks), default=0)
+    lengths = range(min(longest - 1, len(text)), 0, -1)
+    return next((n for n in lengths if any(mark.startswith(text[-n:]) for mark in marks)), 0)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from cutaway.infer.generate import Step, TextStream
+from cutaway.infer.generate import Alternatives, Step, TextStream
 from cutaway.infer.request import Event, Interjection, Noted, PromptRead, Request, Written
 from cutaway.infer.stopping import StopStrings
 from cutaway.tokens import Tokenizer
-
-Alternatives = list[tuple[int, float]]
 
 
 class Teller:
@@ -70,20 +64,3 @@ class Teller:
     def _pass_on(self, steps: list[Step]) -> None:
         for step in steps:
             self.tell(Written(self.index, step))
-
-
-def probabilities(
-    logits: Float[Tensor, "place vocab"], tokens: list[int], most: int
-) -> list[tuple[float, Alternatives]]:
-    """What the model thought of each token in its place: log-probability, and the `most` likeliest tokens there."""
-    rows = torch.arange(len(tokens), device=logits.device)
-    totals = logits.logsumexp(-1)
-    logprobs = (logits[rows, torch.tensor(tokens, device=logits.device)] - totals).tolist()
-    if not most:
-        return [(logprob, []) for logprob in logprobs]
-    best = logits.topk(min(most, logits.shape[-1]))
-    shares = (best.values - totals[:, None]).exp().tolist()
-    return [
-        (logprob, list(zip(ids, row, strict=True)))
-        for logprob, ids, row in zip(logprobs, best.indices.tolist(), shares, strict=True)
-    ]

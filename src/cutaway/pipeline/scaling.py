@@ -20,7 +20,7 @@ from cutaway.pipeline.stages import STAGES, NoSettings
 from cutaway.runs import RunDirectory, Settings, atomic
 from cutaway.tokens import TokenizerSettings
 from cutaway.train import Rows, train, unwatched
-from cutaway.train.pretrain import keep_model
+from cutaway.train.pretrain import keep_model, new_model
 from cutaway.train.scaling_fit import fit
 from cutaway.train.scaling_ladder import (
     RUNS,
@@ -30,7 +30,6 @@ from cutaway.train.scaling_ladder import (
     Measured,
     finished_run,
     flops_of_run,
-    new_model,
     read_runs,
     rows_of_text,
 )
@@ -83,17 +82,18 @@ class ScalingRecipe(Settings):
 
 def _ladder(context: StageContext[LadderSettings]) -> None:
     run, ladder, recipe = context.run, context.settings, context.recipe
-    _check(run, recipe)
+    rows = _rows(run, recipe)
+    _check(recipe, rows)
     measure, vocab_size = _measure(run, ladder), tokenizer_of(run).vocab_size
-    Ladder(ladder, vocab_size, _rows(run, recipe), context.directory, measure, context.seed).train(context.progress)
+    Ladder(ladder, vocab_size, rows, context.directory, measure, context.seed).train(context.progress)
 
 
-def _check(run: RunDirectory, recipe: ScalingRecipe) -> None:
+def _check(recipe: ScalingRecipe, rows: Rows) -> None:
     """Refuse a run that would read its text twice: the larger one before the ladder is trained, not after."""
     ladder, heldout = recipe.ladder, recipe.heldout
     longest = settings_of(ladder.sizes[0], max(ladder.tokens), ladder)
     larger = settings_of(heldout, heldout.tokens, ladder)
-    check_text({"ladder.tokens": longest, "heldout.tokens": larger}, _rows(run, recipe))
+    check_text({"ladder.tokens": longest, "heldout.tokens": larger}, rows)
 
 
 def _rows(run: RunDirectory, recipe: ScalingRecipe) -> Rows:
@@ -116,7 +116,7 @@ def _measure(run: RunDirectory, ladder: LadderSettings) -> Measure:
 def _fit(context: StageContext[HeldOutRun]) -> None:
     """The law, and what it foretells of a run that does not exist yet: this stage comes before that one."""
     run, size, ladder = context.run, context.settings, context.recipe.ladder
-    _check(run, context.recipe)
+    _check(context.recipe, _rows(run, context.recipe))
     runs = read_runs(run.stage("ladder"))
     fitted = fit([each.point for each in runs], seed=context.seed)
     write_law(fitted, runs, context.directory)

@@ -31,7 +31,7 @@ from cutaway.pipeline.teaching import KNOWN, rows_of_sft
 from cutaway.pipeline.watching import watch_pretraining
 from cutaway.runs import RunDirectory, Settings
 from cutaway.tokens import TokenizerSettings, train_tokenizer
-from cutaway.train import Source, unwatched
+from cutaway.train import Source, lay_out, unwatched
 from cutaway.train.pretrain import PretrainSettings, keep_model, pretrain
 
 MODELS = ("pretrain", "sft", "rl")
@@ -70,7 +70,8 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, sources = tokenizer_of(run), pretraining_sources(run, context.recipe)
     watch = watch_pretraining(run, context.directory, tokenizer, settings, context.progress)
-    pretrain(settings, tokenizer, sources, context.directory, context.progress, watch, context.seed, context.processes)
+    rows = lay_out(sources, settings.steps * settings.batch_rows, settings.row_length, context.seed)
+    pretrain(settings, tokenizer, rows, context.directory, context.progress, watch, context.seed, context.processes)
 
 
 def pretraining_sources(run: RunDirectory, recipe: Recipe) -> list[Source]:

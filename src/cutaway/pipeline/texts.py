@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from math import log
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cutaway.corpus import Document, read_documents
+from cutaway.corpus.documents import not_utf8
 from cutaway.evals.bits_per_byte import BitsPerByte, bits_per_byte
 from cutaway.evals.charts import Chart, Point, Reference, Series, draw, smooth
 from cutaway.evals.findings import parameter_counts
 from cutaway.evals.markdown import cell, markdown_table
 from cutaway.evals.measures import RESULTS, duration
+from cutaway.evals.plates import svg_file
 from cutaway.infer import LanguageModel
 from cutaway.model import Transformer, load_model
 from cutaway.pipeline.materials import tokenizer_of
@@ -26,9 +27,9 @@ from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.pipeline.stages import NoSettings
 from cutaway.runs import BadInput, MetricsLog, Result, RunDirectory, Settings, atomic, read_results, write_results
 from cutaway.tokens import TokenizerSettings, character_tokenizer, read_shard, train_tokenizer, write_shard
-from cutaway.train import Watch, train
+from cutaway.train import Watch
 from cutaway.train.objectives import Batch
-from cutaway.train.pretrain import PretrainSettings, keep_model
+from cutaway.train.pretrain import PretrainSettings, pretrain
 
 LOOKS = 8
 """Times to look at the model in training, beside the first and last step."""
@@ -127,10 +128,7 @@ def read_text(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadInput(
-            f"{path} is not UTF-8 (byte offset {error.start}): save it as UTF-8, for example with "
-            "`iconv -f ISO-8859-1 -t UTF-8`"
-        ) from None
+        raise not_utf8(path, error.start) from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
     if not text.strip():
@@ -192,11 +190,7 @@ def _pretrain(context: StageContext[PretrainSettings]) -> None:
     tokenizer = tokenizer_of(run)
     feed = Passes(read_shard(run.stage("shards") / SHARD), settings.row_length, context.seed)
     progress.say(f"{settings.steps * settings.batch_rows / feed.rows:.1f} passes through the text")
-    torch.manual_seed(context.seed)
-    model = Transformer(settings.config(tokenizer.vocab_size))
-    train(model, feed, settings, directory, progress, _watch(context), "pretrain", processes=context.processes)
-    if context.processes.is_first:
-        keep_model(model, tokenizer, directory)
+    pretrain(settings, tokenizer, feed, directory, progress, _watch(context), context.seed, context.processes)
 
 
 def _watch(context: StageContext[PretrainSettings]) -> Watch:
@@ -271,11 +265,8 @@ def curve(lines: Mapping[str, Sequence[Point]], references: Sequence[Reference] 
     ]
     low = min(y for each in series for _, y in each.points)
     title = "Loss in training, nats a token"
-    drawn = draw(Chart(title, series, "minutes of training", references=references, y_range=(low - 0.05, low + 1.2)))
-    # On a page the drawing takes its colours from the page's style; a file must bring them along.
-    style = resources.files("cutaway.evals").joinpath("report.css").read_text(encoding="utf-8")
-    opened = drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return opened.replace("</title>", f"</title><style>{style}</style>", 1)
+    range_ = (low - 0.05, low + 1.2)
+    return svg_file(draw(Chart(title, series, "minutes of training", references=references, y_range=range_)))
 
 
 def _report(context: StageContext[NoSettings]) -> None:

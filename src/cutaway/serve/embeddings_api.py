@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
 from cutaway.infer import LanguageModel
+from cutaway.infer.language_model import pooled
 from cutaway.serve.answering import ClientGone
 from cutaway.serve.errors import ApiError
 from cutaway.serve.record import record_of
@@ -83,12 +84,9 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 @torch.inference_mode()
 def embedded(lm: LanguageModel, texts: Sequence[Sequence[int]]) -> Float[Tensor, "text d_model"]:
     """Each text's token ids as one vector of length one: the mean of its tokens' last hidden states."""
-    longest = max(map(len, texts))
-    tokens = torch.tensor([[*text, *[0] * (longest - len(text))] for text in texts])
-    present = torch.arange(longest) < torch.tensor([len(text) for text in texts])[:, None]
     encoder = lm.model.encoder if lm.config.kind == "encoder-decoder" else lm.model
     assert encoder is not None
-    return lm.model.pooled(encoder.hidden(tokens, present=present), present).float()
+    return pooled(lm.model, encoder, texts).float()
 
 
 def _read(lm: LanguageModel, text: str | Sequence[int], at: int) -> list[int]:

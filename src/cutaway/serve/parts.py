@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from cutaway.infer.stopping import begun
 from cutaway.serve.calls import Call, Form
 from cutaway.serve.speech import Piece
 
@@ -111,7 +112,7 @@ class Parts:
         """Let text through up to a mark, and not the beginning of what may become one."""
         text = self._text()
         at, mark = min(((at, mark) for mark in marks if (at := text.find(mark)) >= 0), default=(-1, ""))
-        end = at if mark else len(text) if last else _safe(text, marks)
+        end = at if mark else len(text) if last else len(text) - begun(text, marks)
         said = text[:end]
         if kind == "reasoning":
             # White space at its end may turn out to stand before the mark.
@@ -163,12 +164,3 @@ class Parts:
             characters -= len(held.left)
             self._held.pop(0)
         return tuple(begun)
-
-
-def _safe(text: str, marks: Collection[str]) -> int:
-    """How many of the first characters cannot belong to a mark that is not whole yet."""
-    longest = max((len(mark) for mark in marks), default=1) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        if any(mark.startswith(text[-length:]) for mark in marks):
-            return len(text) - length
-    return len(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -13,7 +12,7 @@ from cutaway.model import ModelConfig, Transformer, save_model
 from cutaway.runs import Progress, Settings
 from cutaway.tokens import Tokenizer
 from cutaway.train.loop import Watch, train
-from cutaway.train.rows import Source, lay_out
+from cutaway.train.objectives import Feed
 from cutaway.train.settings import LoopSettings
 from cutaway.train.step import Alone
 
@@ -92,24 +91,28 @@ class PretrainSettings(LoopSettings):
 def pretrain(
     settings: PretrainSettings,
     tokenizer: Tokenizer,
-    sources: Sequence[Source],
+    feed: Feed,
     directory: Path,
     progress: Progress,
     watch: Watch,
     seed: int,
     processes: Alone | None = None,
 ) -> Transformer:
-    """Train a new model on `sources` and write it to `directory/model`; resumes from the checkpoints there.
+    """Train a new model on `feed` and write it to `directory/model`; resumes from the checkpoints there.
 
     With `processes` all of them train it together, and the first writes it.
     """
-    rows = lay_out(sources, settings.steps * settings.batch_rows, settings.row_length, seed)
-    torch.manual_seed(seed)
-    model = Transformer(settings.config(tokenizer.vocab_size))
-    train(model, rows, settings, directory, progress, watch, "pretrain", processes=processes)
+    model = new_model(settings.config(tokenizer.vocab_size), seed)
+    train(model, feed, settings, directory, progress, watch, "pretrain", processes=processes)
     if processes is None or processes.is_first:
         keep_model(model, tokenizer, directory)
     return model
+
+
+def new_model(config: ModelConfig, seed: int) -> Transformer:
+    """An untrained model, the same for the same seed."""
+    torch.manual_seed(seed)
+    return Transformer(config)
 
 
 def keep_model(model: Transformer, tokenizer: Tokenizer, directory: Path) -> None:

@@ -27,7 +27,7 @@ from cutaway.runs import MetricsLog, Progress, SilentProgress, Task, atomic
 from cutaway.train.checkpoint import directory_of
 from cutaway.train.cost import flops_per_token
 from cutaway.train.loop import train, unwatched
-from cutaway.train.pretrain import PretrainSettings
+from cutaway.train.pretrain import PretrainSettings, new_model
 from cutaway.train.rows import Example, Rows, Source, lay_out
 from cutaway.train.scaling_fit import Run
 from cutaway.train.scaling_settings import LadderSettings, Size, level_steps, settings_of, tokens_a_step, trunk_of
@@ -82,12 +82,6 @@ def rows_of_text(examples: Sequence[Example], length: int, seed: int) -> Rows:
     """All of a text as rows in an order drawn from `seed`, each token in one of them."""
     n = sum(len(example.tokens) for example in examples) // (length + 1)
     return lay_out([Source("text", examples, 1.0)], n, length, seed)
-
-
-def new_model(config: ModelConfig, seed: int) -> Transformer:
-    """An untrained model, the same for the same seed."""
-    torch.manual_seed(seed)
-    return Transformer(config)
 
 
 def flops_of_run(config: ModelConfig, settings: PretrainSettings) -> float:
