@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -124,6 +127,23 @@ def test_measured_otherwise_it_is_not_trained_again(finished: Path, tmp_path: Pa
     found = {result.metric: result.value for result in read_results(run / "pretrain" / "evals.json")}
     assert found["nats_per_token_sliding"] == found["nats_per_token"]
     assert (run / "pretrain" / "model" / "model.safetensors").read_bytes() == weights
+
+
+def test_killed_while_it_learns_it_ends_the_same(finished: Path, recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "cutaway", "run", str(recipe), "--out", str(run)]
+    command += ["--text", str(recipe.parent / "verse.txt"), "--set", "pretrain.checkpoint_seconds=0.01"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = run / "pretrain" / "metrics.jsonl"
+    while len(MetricsLog.read(log)) < 20 if log.exists() else True:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert not (run / "report.md").exists()
+    assert run_command(["run", str(run)]) == 0
+    model = Path("pretrain", "model", "model.safetensors")
+    assert (run / model).read_bytes() == (finished / model).read_bytes()
 
 
 def test_pieces_instead_of_characters(recipe: Path, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class Example(Settings):
     seed: int = 0
     pretrain: Pretrain = Pretrain()
     sft: Pretrain | None = None
+    ladder: tuple[Pretrain, ...] = ()
     weights: dict[str, float] = {}
     derived: Derived = Field(default_factory=lambda: Derived.model_validate({}))
 
@@ -101,6 +102,9 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
         ("[derived]\nbetas = 3", "derived.betas is 3, but should be a list in [ ]"),
         ('[derived]\nbetas = ["a", 1]', 'derived.betas.0 is "a", but should be a number'),
         ("[derived]\nwidht = 3", "there is no key derived.widht; did you mean derived.width?"),
+        ("[[ladder]]\n[[ladder]]\ndepht = 4", "there is no key ladder.1.depht; did you mean ladder.1.depth?"),
+        ("[[ladder]]\ndepth = 0", "ladder.0.depth is 0, but should be at least 1"),
+        ("ladder = [3]", "ladder.0 is 3, but should be a table of keys"),
         ("name = 3", "name is 3, but should be text in quotes"),
         ("pretrain = 3", "pretrain is 3, but should be a table of keys"),
         ('[pretrain]\nshape = "wide"\ndepth = 20', "my.toml: pretrain: a wide model has at most 10 layers"),

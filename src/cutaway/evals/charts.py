@@ -156,9 +156,10 @@ def _line(frame: _Frame, series: Series) -> str:
 def _end_labels(frame: _Frame, series: Sequence[Series]) -> list[str]:
     wanted = sorted(((frame.y(s.points[-1][1]), s) for s in series), key=lambda pair: pair[0])
     places = spread_apart([y for y, _ in wanted], _LABEL_GAP, _TOP, frame.bottom)
+    # All at the farthest end: beside a line that ends earlier others go on.
+    x = max((frame.x(one.points[-1][0]) for one in series), default=0.0) + 8
     parts: list[str] = []
     for place, (_, one) in zip(places, wanted, strict=True):
-        x = frame.x(one.points[-1][0]) + 8
         parts.append(f'<text class="name name-{one.ink}" x="{x:.1f}" y="{place + 4:.1f}">{escape(one.name)}</text>')
     return parts
 

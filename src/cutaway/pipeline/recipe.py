@@ -24,6 +24,23 @@ def _user() -> str:
         return "its user"
 
 
+class PretrainShares(Settings):
+    """What the rows are filled with, in proportion."""
+
+    real: float = Field(default=10, gt=0)
+    """Real text."""
+    world: float = Field(default=2.5, ge=0)
+    """Tellings of the generated world."""
+    chat: float = Field(default=5.5, ge=0)
+    """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
+
+
+class MixturePretrainSettings(PretrainSettings):
+    """A new model's size and training on rows of several kinds."""
+
+    shares: PretrainShares = PretrainShares()
+
+
 class Recipe(Settings):
     """One whole pipeline, from raw text to assistant."""
 
@@ -35,7 +52,7 @@ class Recipe(Settings):
     """Whom the assistant names as the one who trained it; the name of your account if you do not say."""
     corpus: CorpusSettings = Field(default_factory=CorpusSettings)
     tokenizer: TokenizerSettings = Field(default_factory=TokenizerSettings)
-    pretrain: PretrainSettings = Field(default_factory=lambda: PretrainSettings.model_validate({}))
+    pretrain: MixturePretrainSettings = Field(default_factory=lambda: MixturePretrainSettings.model_validate({}))
     sft: SftSettings = Field(default_factory=SftSettings)
     rl: GrpoSettings = Field(default_factory=GrpoSettings)
     evals: EvalSettings = Field(default_factory=EvalSettings)

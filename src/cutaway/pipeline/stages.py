@@ -25,14 +25,14 @@ from cutaway.pipeline.materials import (
     training_of,
     write_shards,
 )
-from cutaway.pipeline.recipe import Recipe
+from cutaway.pipeline.recipe import MixturePretrainSettings, Recipe
 from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.pipeline.teaching import KNOWN, rows_of_sft
 from cutaway.pipeline.watching import watch_pretraining
 from cutaway.runs import RunDirectory, Settings
 from cutaway.tokens import TokenizerSettings, train_tokenizer
 from cutaway.train import Source, lay_out, unwatched
-from cutaway.train.pretrain import PretrainSettings, keep_model, pretrain
+from cutaway.train.pretrain import keep_model, pretrain
 
 MODELS = ("pretrain", "sft", "rl")
 """The stages that make a model."""
@@ -66,7 +66,7 @@ def _baselines(context: StageContext[NoSettings]) -> None:
     baselines(tokenizer, training, heldout, context.progress, seed=context.seed, directory=context.directory)
 
 
-def _pretrain(context: StageContext[PretrainSettings]) -> None:
+def _pretrain(context: StageContext[MixturePretrainSettings]) -> None:
     run, settings = context.run, context.settings
     tokenizer, sources = tokenizer_of(run), pretraining_sources(run, context.recipe)
     watch = watch_pretraining(run, context.directory, tokenizer, settings, context.progress)

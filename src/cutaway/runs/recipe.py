@@ -140,7 +140,8 @@ def _key_location(model: type[BaseModel], location: Location) -> Location:
     for depth, part in enumerate(location):
         if current is None:
             return location[:depth] if isinstance(part, str) else location[: depth + 1]
-        current = _inner_model(current, str(part))
+        # A number is a place in a list of sections.
+        current = _inner_model(current, part) if isinstance(part, str) else current
     return location
 
 
@@ -190,8 +191,8 @@ def _suggestion(model: type[BaseModel], location: Location) -> str:
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
     current: type[BaseModel] | None = model
-    for part in location:
-        current = _inner_model(current, str(part)) if current else None
+    for part in (part for part in location if isinstance(part, str)):
+        current = _inner_model(current, part) if current else None
     return list(current.model_fields) if current else []
 
 

@@ -9,23 +9,12 @@ import torch
 from pydantic import Field, model_validator
 
 from cutaway.model import ModelConfig, Transformer, save_model
-from cutaway.runs import Progress, Settings
+from cutaway.runs import Progress
 from cutaway.tokens import Tokenizer
 from cutaway.train.loop import Watch, train
 from cutaway.train.objectives import Feed
 from cutaway.train.settings import LoopSettings
 from cutaway.train.step import Alone
-
-
-class PretrainShares(Settings):
-    """What the rows are filled with, in proportion."""
-
-    real: float = Field(default=10, gt=0)
-    """Real text."""
-    world: float = Field(default=2.5, ge=0)
-    """Tellings of the generated world."""
-    chat: float = Field(default=5.5, ge=0)
-    """Conversations, so that questions about the world are met while it is learned (Allen-Zhu and Li 2023)."""
 
 
 class PretrainSettings(LoopSettings):
@@ -39,7 +28,6 @@ class PretrainSettings(LoopSettings):
     """Query heads; every two share a key and a value head."""
     context: int = Field(default=512, ge=32)
     """Tokens that the model can read at once."""
-    shares: PretrainShares = PretrainShares()
 
     @model_validator(mode="before")
     @classmethod
