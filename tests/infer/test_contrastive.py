@@ -28,11 +28,10 @@ class Numbers:
 
 
 def ours(model: Any, prompt: list[int], contrast: Contrast, n: int, stops: Any = ()) -> list[Step]:
-    return list(
-        contrastive_search(
-            cast("Tokenizer", Numbers()), Session(model), prompt, contrast, max_tokens=n, stop_ids=stops, top=2
-        )
-    )
+    session = Session(model)
+    read = session.read(prompt)
+    tokenizer = cast("Tokenizer", Numbers())
+    return list(contrastive_search(tokenizer, session, read, contrast, max_tokens=n, stop_ids=stops, top=2))
 
 
 def slow(theirs: Any, prompt: list[int], penalty: float, k: int, n: int) -> list[int]:
@@ -98,7 +97,8 @@ def test_an_encoder_decoder_searches_too(tmp_path: Path) -> None:
 
     def write(contrast: Contrast) -> list[int]:
         session = Session(model, [10, 11, 12])
-        steps = contrastive_search(cast("Tokenizer", Numbers()), session, [0], contrast, max_tokens=8, stop_ids=())
+        read, tokenizer = session.read([0]), cast("Tokenizer", Numbers())
+        steps = contrastive_search(tokenizer, session, read, contrast, max_tokens=8, stop_ids=())
         return [step.token for step in steps]
 
     greedy = Session(model, [10, 11, 12])

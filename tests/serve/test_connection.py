@@ -86,14 +86,79 @@ def test_a_long_answer_is_not_taken_for_a_slow_client(strict: Any) -> None:
         assert http.post(CHAT, json=BODY).text.endswith("data: [DONE]\n\n")
 
 
-def test_more_connections_than_the_limit_are_told_to_come_back(strict: Any) -> None:
-    with strict.client(headers={"Connection": "close"}) as http:
-        held = [connect(strict) for _ in range(20)]
-        assert http.get("/health").status_code == 503
-        for raw in held:
-            raw.close()
-        time.sleep(0.3)
-        assert http.get("/health").status_code == 200
+def full(live: Any) -> list[socket.socket]:
+    """As many connections as the server takes, with nothing said on them."""
+    held = [connect(live) for _ in range(20)]
+    while len(live.server.server_state.connections) < 20:
+        time.sleep(0.01)
+    return held
+
+
+@pytest.fixture
+def small(serve_live: Any) -> Any:
+    return serve_live(limits=Limits(connections=20, drain_seconds=1))
+
+
+def lingering(live: Any) -> int:
+    return len(live.server.config.http_protocol_class.lingering)
+
+
+def test_more_connections_than_the_limit_are_told_to_come_back(small: Any) -> None:
+    held = full(small)
+    with connect(small) as raw:  # without a word from the client
+        head, body = closed(raw).split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 5\r\n" in head
+    assert body.count(b"\n") == 1
+    for raw in held:
+        raw.close()
+    with small.client() as http:
+        while http.get("/health").status_code == 503:
+            time.sleep(0.05)
+        assert http.post(CHAT, json=BODY).status_code == 200
+
+
+def test_one_connection_too_many_is_heard_to_its_end(small: Any) -> None:
+    """A client that sends first and reads then must not find the connection reset."""
+    held = full(small)
+    with small.client() as http:
+        for _ in range(5):
+            answer = http.post(CHAT, content=b"x" * (8 << 20))
+            assert answer.status_code == 503
+            assert answer.text.count("\n") == 1
+    # Those that are there are answered.
+    held[0].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert b"200 OK" in closed(held[0])
+    for raw in held:
+        raw.close()
+
+
+def test_who_stays_when_turned_away_is_cut_off(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutaway.serve.connection.LINGER_SECONDS", 0.2)
+    held = full(small)
+    with connect(small) as raw:
+        assert b" 503 " in closed(raw)
+        while lingering(small):
+            time.sleep(0.01)
+        with pytest.raises(OSError):
+            for _ in range(100):
+                raw.sendall(b"x" * 65536)
+                time.sleep(0.01)
+    for other in held:
+        other.close()
+
+
+def test_of_those_turned_away_only_so_many_are_heard(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutaway.serve.connection.MOST_LINGERING", 5)
+    held = full(small)
+    beyond = [connect(small) for _ in range(12)]
+    answers = [closed(raw) for raw in beyond]
+    assert sum(b" 503 " in answer for answer in answers) == lingering(small) == 5
+    assert sum(answer == b"" for answer in answers) == 7
+    for raw in (*held, *beyond):
+        raw.close()
+    while lingering(small):
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

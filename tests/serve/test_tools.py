@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
-
-from cutaway.serve.calls import LLAMA, MARKED, MISTRAL, OURS, form_of
 
 WEATHER: Any = {
     "type": "function",
@@ -57,7 +54,20 @@ def test_parallel_calls(client: openai.OpenAI, live: Any) -> None:
 
     deltas = [chunk.choices[0] for chunk in client.chat.completions.create(stream=True, **asked)]
     streamed = [call for each in deltas for call in each.delta.tool_calls or []]
-    assert [(call.index, call.function.name) for call in streamed] == [(0, "weather"), (1, "weather")]
+    opened = [call for call in streamed if call.function.name]
+    assert [(call.index, call.function.name, call.type) for call in opened] == [
+        (i, "weather", "function") for i in (0, 1)
+    ]
+    assert len({call.id for call in opened} - {None}) == 2
+    for i in (0, 1):
+        pieces = [call.function.arguments for call in streamed if call.index == i]
+        assert (pieces[0], json.loads("".join(pieces))) == ("", {"city": "Köln"})
+        assert len(pieces) > 3
+    # Of all but the first piece the index and the text alone are there.
+    assert {frozenset(call.model_dump(exclude_unset=True)) for call in streamed if not call.id} == {
+        frozenset(("index", "function"))
+    }
+    assert [call.index for call in streamed] == sorted(call.index for call in streamed)
     assert "".join(each.delta.content or "" for each in deltas) == "Let me look.\n"
     assert deltas[-1].finish_reason == "tool_calls"
 
@@ -123,17 +133,30 @@ def test_reasoning_apart(client: openai.OpenAI, live: Any, monkeypatch: pytest.M
     assert "".join(delta.content or "" for delta in deltas) == "Because of the air."
 
 
-@pytest.mark.parametrize(
-    ("template", "form"),
-    [
-        ("{{ '<tool_call>' }}", MARKED),
-        ("{{ messages }}", MARKED),
-        ("[TOOL_CALLS]", MISTRAL),
-        ("<|python_tag|>", LLAMA),
-        ('<|start_header_id|> {"name": x, "parameters": y}', LLAMA),
-    ],
-)
-def test_forms_by_template(template: str, form: Any, tokenizer: Any) -> None:
-    other: Any = SimpleNamespace(tool_call=-1, chat_template=template)
-    assert form_of(other) is form
-    assert form_of(tokenizer) is OURS
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_call_that_is_cut(client: openai.OpenAI, live: Any, stream: bool) -> None:
+    """What there is of its arguments is told, and that the tokens ran out."""
+    live.lm.script = lambda _: CALLS
+    tokens = live.lm.tokenizer.encode(CALLS[: CALLS.index("Kö")])
+    asked: dict[str, Any] = {"model": "demo", "messages": ask("x"), "tools": [WEATHER], "max_tokens": len(tokens)}
+    if stream:
+        choices = [chunk.choices[0] for chunk in client.chat.completions.create(stream=True, **asked)]
+        calls = [call for choice in choices for call in choice.delta.tool_calls or []]
+        arguments, reason = "".join(call.function.arguments for call in calls), choices[-1].finish_reason
+    else:
+        choice = client.chat.completions.create(**asked).choices[0]
+        (call,) = choice.message.tool_calls or []
+        arguments, reason = call.function.arguments, choice.finish_reason
+    assert arguments.startswith('{"city": "')
+    assert reason == "length"
+
+
+def test_openais_helper_puts_the_pieces_together(client: openai.OpenAI, live: Any) -> None:
+    live.lm.script = lambda _: CALLS
+    tool: Any = WEATHER | {"function": WEATHER["function"] | {"strict": True}}
+    with client.chat.completions.stream(model="demo", messages=ask("x"), tools=[tool]) as stream:
+        events = list(stream)
+    calls: list[Any] = stream.get_final_completion().choices[0].message.tool_calls or []
+    assert [json.loads(call.function.arguments) for call in calls] == [{"city": "Köln"}] * 2
+    assert sum(event.type == "tool_calls.function.arguments.delta" for event in events) > 4
+    assert sum(event.type == "tool_calls.function.arguments.done" for event in events) == 2

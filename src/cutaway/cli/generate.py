@@ -22,7 +22,7 @@ from cutaway.cli.stdin import utf8_of
 from cutaway.runs import BadInput
 
 if TYPE_CHECKING:
-    from cutaway.infer import Completion, Decoding, LanguageModel, Step
+    from cutaway.infer import Completion, LanguageModel, Step
 
 HELP = with_example(
     'cutaway generate runs/demo:pretrain "In the beginning"',
@@ -50,6 +50,10 @@ def generate(
     prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="The text to go on from; - for standard input.")],
     chat: Annotated[bool, typer.Option("--chat", help="Answer the prompt as a question.")] = False,
     n: Annotated[int, typer.Option("--n", min=1, help="How many completions.")] = 1,
+    engine: Annotated[
+        Literal["cutaway", "llama.cpp", "vllm"],
+        typer.Option("--engine", help="What computes: our own engine, or another that is installed."),
+    ] = "cutaway",
     temperature: Annotated[
         float,
         typer.Option(
@@ -222,6 +226,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Print what a model writes after a prompt, as it comes."""
+    from cutaway.cli.written import answer, completions, opener
     from cutaway.infer import Beams, Decoding, Sampling, load
     from cutaway.infer.decoding import contrast_of, grammar_of
 
@@ -251,13 +256,14 @@ def generate(
         lookup,
         draft_tokens,
     )
+    make = opener(engine)
     offer(model)
     lm = load(model)
     if draft is not None:
         offer(draft)
         decoding = replace(decoding, draft=load(draft))
     text = utf8_of(sys.stdin).read() if prompt == "-" else prompt
-    events = _answer(lm, text, decoding) if chat else _completions(lm, text, decoding)
+    events = answer(lm, text, decoding, make) if chat else completions(lm, text, decoding, make)
     if as_json:
         _print_json(lm, text, events)
         return
@@ -283,34 +289,6 @@ def _text_of(file: Path) -> str:
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} cannot be read ({error})") from None
-
-
-def _completions(lm: LanguageModel, prompt: str | Sequence[int], decoding: Decoding) -> Iterator[Step | Completion]:
-    from cutaway.infer.completion import completions
-
-    return completions(lm, prompt, decoding)
-
-
-def _answer(lm: LanguageModel, question: str, decoding: Decoding) -> Iterator[Step | Completion]:
-    """The answer to a question; with the calculator where nothing but drawing is asked for."""
-    from cutaway.assistant import calculate
-    from cutaway.infer import Completion, Decoding, Step, reply
-
-    messages = [{"role": "user", "content": question}]
-    if decoding != Decoding(decoding.sampling, decoding.max_tokens, top=decoding.top):
-        yield from _completions(lm, lm.tokenizer.encode_chat(messages), decoding)
-        return
-    steps: list[Step] = []
-    for step in reply(
-        lm, messages, sampling=decoding.sampling, max_tokens=decoding.max_tokens, tools={"calculator": calculate},
-        top=decoding.top,
-    ):  # fmt: skip
-        if isinstance(step, Step):
-            steps.append(step)
-            yield step
-    ended = bool(steps) and steps[-1].token in lm.tokenizer.stop_ids
-    text = "".join(step.text for step in steps if not step.forced)
-    yield Completion(text, steps, "stop" if ended else "length")
 
 
 def _show(console: Console, lm: LanguageModel, events: Iterator[Step | Completion], n: int, *, logprobs: bool) -> None:

@@ -69,10 +69,17 @@ def serve(
         typer.Option("--log", metavar="FILE", help="Where the log goes.", show_default="standard error"),
     ] = None,
     log_content: Annotated[bool, typer.Option("--log-content", help="Log what is asked and answered too.")] = False,
+    engine: Annotated[
+        Literal["cutaway", "llama.cpp", "vllm"],
+        typer.Option("--engine", help="What computes: our own engine, or another that is installed."),
+    ] = "cutaway",
     weights: Annotated[
-        Literal["float32", "bfloat16", "int8", "int4"],
-        typer.Option(help="What the weights are kept as: fewer bits are faster, and a little less exact."),
-    ] = "float32",
+        Literal["float32", "bfloat16", "int8", "int4"] | None,
+        typer.Option(
+            help="What the weights are kept as: fewer bits are faster, and a little less exact.",
+            show_default="float32; for another engine what the model's own files hold",
+        ),
+    ] = None,
     open_browser: Open = False,
 ) -> None:
     """Serve models until told to stop, or make a key."""
@@ -91,5 +98,5 @@ def serve(
     limits = Limits(answering=batch, waiting=line, seconds=seconds, drain_seconds=drain, caller=caller)
     serve_models(
         models or ["runs/demo"], host=host, port=port, token=token, keys=keys, limits=limits, log=log,
-        log_content=log_content, open_browser=open_browser, weights=weights,
+        log_content=log_content, open_browser=open_browser, engine=engine, weights=weights,
     )  # fmt: skip

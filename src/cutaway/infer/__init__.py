@@ -11,6 +11,7 @@ from cutaway.infer.language_model import LanguageModel, load, run_and_stage, sta
 from cutaway.infer.reply import Tools, ToolStep, answer_batch, reply
 from cutaway.infer.request import Busy, Closed, Ended, Interjection, Noted, PromptRead, Request, Written
 from cutaway.infer.sampling import GREEDY, Sampling
+from cutaway.infer.searching import Search, Searcher
 
 __all__ = [
     "GREEDY",
@@ -29,6 +30,8 @@ __all__ = [
     "PromptRead",
     "Request",
     "Sampling",
+    "Search",
+    "Searcher",
     "Session",
     "Step",
     "ToolStep",

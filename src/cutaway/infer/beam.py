@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,6 +40,11 @@ class Beams:
         if self.early_stopping not in (True, False, "never"):
             raise BadInput(f"early_stopping is {self.early_stopping!r}; it must be True, False or 'never'")
 
+    @property
+    def rows(self) -> int:
+        """Sequences that go through the model at once."""
+        return self.width
+
     def score(self, total: float, length: int) -> float:
         """What sequences of a log-probability and a length are compared by."""
         return total / length**self.length_penalty
@@ -75,13 +80,20 @@ class Hypothesis:
 
 @torch.inference_mode()
 def beam_search(
-    session: Session, beams: Beams, *, max_tokens: int, stop_ids: Collection[int], top: int = 0
+    session: Session,
+    beams: Beams,
+    *,
+    max_tokens: int,
+    stop_ids: Collection[int],
+    top: int = 0,
+    going: Callable[[], bool] = lambda: True,
 ) -> list[tuple[float, Hypothesis]]:
     """The best `beams.width` sequences found to follow what `session` has read, with their scores, best first.
 
     Each ends with a stop token, or has `max_tokens` or what the context has room for. The rules are those of
     `transformers`: of all continuations, (1 + stop tokens) · width are looked at, at least twice the width, so that
     enough go on; one that ends counts only if it is among the best `width` of these. `session` ends with the search.
+    Where `going` says no, which is asked before each token, that one is the last, as if `max_tokens` were reached.
     """
     stops, most = set(stop_ids), min(max_tokens, session.room)
     looked_at = max(2, 1 + len(stops)) * beams.width
@@ -89,14 +101,15 @@ def beam_search(
     finished: list[tuple[float, Hypothesis]] = []
     logits = session.logits
     for length in range(1, most + 1):
-        ended, going, rows = continued(running, logits, looked_at, stops if length < most else None, beams.width, top)
+        last = length == most or not going()
+        ended, onward, rows = continued(running, logits, looked_at, None if last else stops, beams.width, top)
         finished += [(beams.score(each.total, length), each) for each in ended]
         finished = sorted(finished, key=lambda found: -found[0])[: beams.width]
-        if not going or over(beams, finished, going[0], length, most):
+        if not onward or over(beams, finished, onward[0], length, most):
             break
-        running = [*going]
+        running = [*onward]
         session.cache.keep(torch.tensor(rows))
-        tokens = torch.tensor([[each.token] for each in going])
+        tokens = torch.tensor([[each.token] for each in onward])
         hidden = session.model.hidden(tokens, memory=session.memory, cache=session.cache)
         logits = session.model.logits(hidden[:, -1])
     return finished

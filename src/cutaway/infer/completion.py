@@ -51,7 +51,7 @@ def completions(lm: LanguageModel, prompt: str | Sequence[int], decoding: Decodi
     stop_ids = lm.tokenizer.stop_ids | set(decoding.stop_ids)
     if decoding.contrast:
         steps = contrastive_search(
-            lm.tokenizer, session, ids, decoding.contrast,
+            lm.tokenizer, session, session.read(ids), decoding.contrast,
             max_tokens=decoding.max_tokens, stop_ids=stop_ids, top=decoding.top,
         )  # fmt: skip
         yield from completed(lm, steps, decoding, stop_ids)
@@ -108,10 +108,17 @@ def completed(
 
 
 def searched(
-    lm: LanguageModel, session: Session, decoding: Decoding, beams: Beams, stop_ids: frozenset[int]
+    lm: LanguageModel,
+    session: Session,
+    decoding: Decoding,
+    beams: Beams,
+    stop_ids: frozenset[int],
+    going: Callable[[], bool] = lambda: True,
 ) -> Iterator[Completion]:
-    """The best sequences that beam search finds."""
-    found = beam_search(session, beams, max_tokens=decoding.max_tokens, stop_ids=stop_ids, top=decoding.top)
+    """The best sequences that beam search finds, as far as it may go on (see `beam_search`)."""
+    found = beam_search(
+        session, beams, max_tokens=decoding.max_tokens, stop_ids=stop_ids, top=decoding.top, going=going
+    )
     if not found:  # no room for a single token
         yield Completion("", [], "length")
     for score, hypothesis in found[: decoding.n]:

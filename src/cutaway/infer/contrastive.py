@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +29,11 @@ class Contrast:
     penalty: float = 0.6
     candidates: int = 4
 
+    @property
+    def rows(self) -> int:
+        """Sequences that go through the model at once."""
+        return self.candidates
+
     def __post_init__(self) -> None:
         if not 0 <= self.penalty <= 1:
             raise BadInput(f"the penalty of contrastive search is {self.penalty}; it must lie between 0 and 1")
@@ -41,20 +46,20 @@ class Contrast:
 def contrastive_search(
     tokenizer: Tokenizer,
     session: Session,
-    prompt: Sequence[int],
+    read: Float[Tensor, "position d_model"],
     contrast: Contrast,
     *,
     max_tokens: int,
     stop_ids: Collection[int],
     top: int = 0,
 ) -> Iterator[Step]:
-    """Write on from `prompt`, which `session` has not read, until a stop token, `max_tokens`, or a full context.
+    """Write on from what `session` has read until a stop token, `max_tokens`, or a full context.
 
     Of the k likeliest tokens v, the one with the highest (1 - α) p(v) - α max_j cos(h_v, h_j) (eq. 5): h_v is the last
-    hidden state with which the model reads v, h_j those of all tokens before.
+    hidden state with which the model reads v, h_j those of all tokens before; at first they are those of `read`.
     """
     text = TextStream(tokenizer)
-    said = directions(session.read(prompt))
+    said = directions(read)
     for _ in range(min(max_tokens, session.room)):
         chances, tokens = session.logits[0].float().softmax(-1).topk(min(contrast.candidates, session.logits.shape[-1]))
         hidden = read_apart(session, tokens)

@@ -18,6 +18,10 @@ from cutaway.model.taps import UNTOUCHED, Tap
 
 TOKENS_WORTH_A_PASS = 48
 """Padding tokens that take about as long to compute as another pass over the weights."""
+SPARE = 32
+"""Columns that keys and values which stay gathered have room for beyond what there is."""
+MOST_GATHERED = 256 << 20
+"""Bytes of them, of the rows of one pass."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,11 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """Runs the model as it is, taps and all, over a view of the pages that looks to it like its own cache."""
+    """Runs the model as it is, taps and all, over a view of the pages that looks to it like its own cache.
+
+    Gathering a long sequence's keys and values out of its pages, in every layer, takes up to half of a step. Where the
+    same rows go on from step to step, a token each, they stay gathered, and what is new is added.
+    """
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         self.model = model
@@ -67,6 +75,8 @@ class TorchRunner:
         sparsity = config.sparsity if config.local_layers else None
         # Blocks and global tokens lie at fixed positions, which padding would shift.
         self.paddable = sparsity is None or (sparsity.kind == "window" and not sparsity.global_tokens)
+        self.views: list[View] = []
+        """Those of the last step. Of older ones the pages may be somebody else's by now."""
         weights, column = model.n_parameters(), 2 * config.n_layers * config.n_kv_heads * config.d_head
         self.columns_worth_a_pass = weights // column
 
@@ -74,8 +84,9 @@ class TorchRunner:
     def run(self, rows: Sequence[Row]) -> list[Float[Tensor, "n vocab"]]:
         """Read each row's tokens; see `Runner`."""
         logits: list[Tensor] = [torch.empty(0)] * len(rows)
+        before, self.views = self.views, []
         for group in self.together(rows):
-            for i, found in zip(group, self.one_pass([rows[i] for i in group]), strict=True):
+            for i, found in zip(group, self.one_pass([rows[i] for i in group], before), strict=True):
                 logits[i] = found
         return logits
 
@@ -103,14 +114,16 @@ class TorchRunner:
             return bool(tokens or columns)
         return tokens * left > TOKENS_WORTH_A_PASS or columns * left > self.columns_worth_a_pass
 
-    def one_pass(self, rows: Sequence[Row]) -> list[Tensor]:
-        """The logits of rows that go through the model together."""
+    def one_pass(self, rows: Sequence[Row], before: Sequence[View]) -> list[Tensor]:
+        """The logits of rows that go through the model together, after a step with the views `before`."""
         model, most = self.model, max(len(row.tokens) for row in rows)
         padded = [[0] * (most - len(row.tokens)) + list(row.tokens) for row in rows]
         tokens = torch.tensor(padded, device=self.pages.device)
-        cache = View(self.pages, model.config, rows, self.window)
+        led = next((view for view in before if view.leads_to(rows)), None)
+        cache = View(self.pages, model.config, rows, self.window, led)
         tap = rows[0].tap
         hidden = model.hidden(tokens, cache=cache, tap=tap)
+        self.views.append(cache)
         if not any(row.every for row in rows):
             return list(model.logits(hidden[:, -1:], tap).float().unbind())
         return [
@@ -125,8 +138,12 @@ class View(KVCache):
     Column c of row b is its position `c - starts[b] + firsts[b]`.
     """
 
-    def __init__(self, pages: Pages, config: ModelConfig, rows: Sequence[Row], window: int | None) -> None:
-        self.pages = pages
+    def __init__(
+        self, pages: Pages, config: ModelConfig, rows: Sequence[Row], window: int | None, before: View | None = None
+    ) -> None:
+        """A view of `rows`; `before` is one that leads to them, where there is one."""
+        self.pages, self.window = pages, window
+        self.rows = [(tuple(row.pages), row.end, first_page(row.start, window)) for row in rows]
         self.capacity = config.context
         device = pages.device
         # Of a model that only looks through windows, the pages behind them need not be gathered.
@@ -138,17 +155,38 @@ class View(KVCache):
         self.firsts = torch.tensor(firsts, device=device)
         self.padded = min(lengths) < total
         self.from_start = not any(firsts)
-        columns = torch.arange(total, device=device)
-        positions = columns - self.starts[:, None] + self.firsts[:, None]
-        real = columns >= self.starts[:, None]
+        self.known = before is not None and before.room >= total
+        """Whether all but the new keys and values are gathered already."""
+        self.gathered = before.gathered if before and self.known else dict[int, KeysAndValues]()
+        self.room = before.room if before and self.known else 0
+        size = 8 * config.n_layers * config.n_kv_heads * config.d_head * len(rows)
+        # Not at once: rows that have gone on for a step are likely to go on.
+        if before and not self.known and (total + SPARE) * size <= MOST_GATHERED:
+            self.room = total + SPARE
+        first, last = (self.length, total) if self.known else (0, max(total, self.room))
+        columns = torch.arange(first, last, device=device)
+        real = (columns >= self.starts[:, None]) & (columns < total)
+        positions = (columns - self.starts[:, None] + self.firsts[:, None]).where(real, 0)
         places = table([row.pages for row in rows], device)
-        page = places.gather(1, positions.clamp(min=0) // PAGE).where(real, NOTHING)
-        self.slots = pages.slots(page, positions.clamp(min=0) % PAGE)
+        page = places.gather(1, positions // PAGE).where(real, NOTHING)
+        self.slots = pages.slots(page, positions % PAGE)
+        self.columns = slice(self.length, total)
+        self.new_slots = self.slots[..., self.length - first : total - first]
         counts = [len(row.tokens) for row in rows]
         new = torch.arange(most, device=device) >= most - torch.tensor(counts, device=device)[:, None]
         self.new = None if min(counts) == most else new[:, None].expand(-1, config.n_kv_heads, -1)
         self.layers: list[LayerCache] = [LayerView(self, i) for i in range(config.n_layers)]
         self.cross = []
+
+    def leads_to(self, rows: Sequence[Row]) -> bool:
+        """Whether these are its own rows, each a token further."""
+        return len(rows) == len(self.rows) and all(
+            len(row.tokens) == 1
+            and row.start == end
+            and tuple(row.pages[: len(pages)]) == pages
+            and first_page(row.start, self.window) == first
+            for row, (pages, end, first) in zip(rows, self.rows, strict=True)
+        )
 
     def positions(self, columns: Int[Tensor, " position"]) -> Int[Tensor, "*batch position"]:
         """Positions of those columns: `[position]`, or `[batch, position]` where rows differ."""
@@ -165,13 +203,21 @@ class LayerView(LayerCache):
 
     def append(self, k: Tensor, v: Tensor) -> KeysAndValues:
         """Store the new keys and values, `[batch, kv_head, position, d_head]`; return all that there are."""
-        view, pages = self.view, self.view.pages
-        slots = view.slots[..., -k.shape[2] :]
+        view, pages, slots = self.view, self.view.pages, self.view.new_slots
         if view.new is None:
             pages.write(self.layer, slots, k, v)
         else:
             pages.write(self.layer, slots[view.new], k[view.new], v[view.new])
-        return pages.read(self.layer, view.slots, k.dtype)
+        if not view.known:
+            found = pages.read(self.layer, view.slots, k.dtype)
+            if view.room:
+                view.gathered[self.layer] = found
+        else:
+            found = view.gathered[self.layer]
+            # As they are in the pages, where they may be narrower than they came.
+            for whole, part in zip(found, pages.read(self.layer, slots, k.dtype), strict=True):
+                whole[:, :, view.columns] = part
+        return found[0][:, :, : view.columns.stop], found[1][:, :, : view.columns.stop]
 
 
 def window(config: ModelConfig) -> int | None:

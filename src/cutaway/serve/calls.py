@@ -1,4 +1,4 @@
-"""How models write the calls of tools, family by family, and how to read them.
+"""How models write the calls of tools, family by family.
 
 | form | a call is written | models |
 |---|---|---|
@@ -26,12 +26,21 @@ ARGUMENTS = ("arguments", "parameters")
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a tool."""
+    """A call of a tool begins."""
 
     name: str
-    arguments: str
-    """As JSON."""
+    index: int
+    """Which of its answer's calls it is."""
     id: str = field(default_factory=lambda: f"call_{secrets.token_hex(12)}", compare=False)
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """More of a call's arguments."""
+
+    text: str
+    """All such texts of a call one after another are its arguments as JSON, as the model wrote them."""
+    index: int
 
 
 @dataclass(frozen=True)
@@ -40,101 +49,96 @@ class Form:
 
     opens: Mapping[str, str | None]
     """What begins a call, and what then ends it; None where the end of the answer does."""
+    within: tuple[str, ...] = ()
+    """Marks inside of a call."""
     whole: bool = False
     """Whether an answer that begins with a brace may be nothing but calls."""
 
-    def read(self, mark: str, body: str, names: Collection[str]) -> list[Call]:
-        """The calls in what stood between `mark` and its end; none where it is no call of one of these tools."""
-        if mark == TOOL_CALL:
-            found = [(CALCULATOR, json.dumps({"expression": body}, ensure_ascii=False))]
-        elif mark == "[TOOL_CALLS]" and not body.lstrip().startswith(("[", "{")):
-            found = _named(body)
-        elif self.whole:
-            found = [call for part in _documents(body) for call in _calls(part)]
-        else:
-            found = _calls(_loads(body))
-        calls = [Call(name, arguments) for name, arguments in found if name in names]
-        # A call that nobody offered is no call: better shown as what it is than half carried out.
-        return calls if len(calls) == len(found) else []
+    @property
+    def marks(self) -> frozenset[str]:
+        """All marks."""
+        return frozenset((*self.opens, *(close for close in self.opens.values() if close), *self.within))
 
 
 MARKED = Form({"<tool_call>": "</tool_call>"})
-MISTRAL = Form({"[TOOL_CALLS]": None})
+MISTRAL = Form({"[TOOL_CALLS]": None}, ("[CALL_ID]", "[ARGS]"))
 LLAMA = Form({"<|python_tag|>": None}, whole=True)
 OURS = Form({TOOL_CALL: None, **MARKED.opens})
 
 
 def form_of(tokenizer: Tokenizer) -> Form:
-    """How the model with this tokenizer writes calls, by its chat template."""
+    """How the model with this tokenizer writes calls."""
     if tokenizer.tool_call >= 0:
         return OURS
-    template = tokenizer.chat_template
+    # Where the template has no form that is known, the model is told of tools in words that ask for this one.
+    return form_by_template(tokenizer) or MARKED
+
+
+def form_by_template(tokenizer: Tokenizer) -> Form | None:
+    """The form that the chat template tells the model of, with the tools; None where it tells of none that is known."""
+    if not tokenizer.reads_tools:
+        return None
+    template = tokenizer.tool_template.replace('\\"', '"')
     if "[TOOL_CALLS]" in template:
         return MISTRAL
-    if "<|python_tag|>" in template or ('"parameters"' in template and "<|start_header_id|>" in template):
-        return LLAMA
-    return MARKED
+    if "<tool_call>" in template and '"arguments"' in template and "<tool_calls>" not in template:
+        return MARKED
+    return LLAMA if "<|start_header_id|>" in template and '"parameters"' in template else None
 
 
-def written(calls: Sequence[Mapping[str, Any]]) -> str:
-    """Calls of an earlier turn as text, in the form that `described` asks for."""
-    lines: list[str] = []
-    for call in calls:
-        arguments = _loads(call["function"]["arguments"])
-        if not isinstance(arguments, dict):
-            raise ValueError("the arguments of a tool call must be a JSON object")
-        told = {"name": call["function"]["name"], "arguments": arguments}
-        lines.append(f"<tool_call>{json.dumps(told, ensure_ascii=False)}</tool_call>")
-    return "\n".join(lines)
+def read_calls(text: str, names: Collection[str]) -> list[tuple[str, str]]:
+    """Name and arguments of the calls in JSON documents with `,`, `;` or spaces between; none where that is not all.
 
-
-def _calls(value: object) -> list[tuple[str, str]]:
-    """Name and arguments of each call in a JSON object, or in a list of them; none if there is anything else."""
-    found: list[tuple[str, str]] = []
-    for each in cast("list[object]", value) if isinstance(value, list) else [value]:
-        if not isinstance(each, dict):
-            return []
-        call = cast("dict[str, object]", each)
-        name = call.get("name")
-        arguments = next((call[key] for key in ARGUMENTS if key in call), {})
-        arguments = _loads(arguments) if isinstance(arguments, str) else arguments
-        if not isinstance(name, str) or not isinstance(arguments, dict):
-            return []
-        found.append((name, json.dumps(arguments, ensure_ascii=False)))
-    return found
-
-
-def _named(body: str) -> list[tuple[str, str]]:
-    """Calls written as a name, `[ARGS]` and the arguments, each after a mark of its own."""
-    found: list[tuple[str, str]] = []
-    for part in body.split("[TOOL_CALLS]"):
-        name, _, text = part.partition("[ARGS]")
-        arguments = _loads(text)
-        if not isinstance(arguments, dict):
-            return []
-        found.append((name.strip(), json.dumps(arguments, ensure_ascii=False)))
-    return found
-
-
-def _documents(text: str) -> list[object]:
-    """JSON values with `;` or spaces between them; one None where there is anything else."""
-    found: list[object] = []
+    A call that nobody offered is none: better shown as what it is than half carried out.
+    """
+    values: list[object] = []
     decoder, at = json.JSONDecoder(), 0
     while at < len(text):
-        if text[at] in "; \n\t":
+        if text[at] in ",; \n\t":
             at += 1
             continue
         try:
             value, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
-            return [None]
-        found.append(value)
-    return found or [None]
+            return []
+        values += cast("list[object]", value) if isinstance(value, list) else [value]
+    calls = [call for value in values if (call := _call(value)) and call[0] in names]
+    return calls if len(calls) == len(values) else []
 
 
-def _loads(text: str) -> object:
-    """JSON, or None."""
+def written(calls: Sequence[Mapping[str, Any]]) -> str:
+    """Calls of an earlier turn as text, in the form `MARKED`.
+
+    Raises:
+        ValueError: the arguments of one are no JSON object.
+    """
+    told = [{"name": call["function"]["name"], "arguments": arguments_of(call)} for call in calls]
+    return "\n".join(f"<tool_call>{json.dumps(each, ensure_ascii=False)}</tool_call>" for each in told)
+
+
+def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of an earlier turn's call. Raises `ValueError` where they are no JSON object."""
     try:
-        return json.loads(text)
+        arguments = json.loads(call["function"]["arguments"])
     except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise ValueError("the arguments of a tool call must be a JSON object")
+    return cast("dict[str, Any]", arguments)
+
+
+def _call(value: object) -> tuple[str, str] | None:
+    """Name and arguments of the call that a piece of JSON is; None where it is none."""
+    if not isinstance(value, dict):
         return None
+    call = cast("dict[str, object]", value)
+    name = call.get("name")
+    arguments = next((call[key] for key in ARGUMENTS if key in call), {})
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return None
+    return name, json.dumps(arguments, ensure_ascii=False)

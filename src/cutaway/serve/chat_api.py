@@ -14,7 +14,8 @@ from cutaway.infer import LanguageModel
 from cutaway.infer import Request as Asked
 from cutaway.infer.constrained import Grammar
 from cutaway.serve.answering import Answering, AnswerStream, collect
-from cutaway.serve.calls import Call, form_of
+from cutaway.serve.call_grammar import must_call
+from cutaway.serve.calls import Arguments, Call, form_of
 from cutaway.serve.chat_requests import ChatCompletionRequest
 from cutaway.serve.chat_shapes import (
     AssistantMessage,
@@ -30,10 +31,9 @@ from cutaway.serve.chat_shapes import (
 )
 from cutaway.serve.events import DONE, EVENTS, event, failure
 from cutaway.serve.parts import THINK, THOUGHT, Parts, Said
-from cutaway.serve.service import Service, chat_prompt, room
+from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import Usage, new_id, now
 from cutaway.serve.speech import Calculating, End, Event, Piece
-from cutaway.serve.tools import must_call
 
 
 def chat_routes(service: Service) -> APIRouter:
@@ -47,7 +47,7 @@ def chat_routes(service: Service) -> APIRouter:
         prompt = await run_in_threadpool(_prompt, lm, asked)
         wanted = Asked(
             prompt,
-            room(served, len(prompt), asked.most_tokens, "messages"),
+            service.room(served, len(prompt), asked.most_tokens, "messages", asked.search),
             asked.sampling(),
             stop_ids=lm.tokenizer.stop_ids,
             stops=asked.stops,
@@ -58,7 +58,7 @@ def chat_routes(service: Service) -> APIRouter:
             interject=None if asked.tools else Calculating(lm.tokenizer),
             among=served.caller.name,
         )
-        answering = await service.ask(request, served, [wanted], grammar=_grammar(asked))
+        answering = await service.ask(request, served, [wanted], grammar=_grammar(lm, asked), search=asked.search)
         turns = [Turn(lm, asked, _parts(lm, asked, prompt)) for _ in range(wanted.n)]
         if asked.stream:
             return AnswerStream(
@@ -86,13 +86,13 @@ class Turn:
     parts: Parts
     texts: dict[str, str] = field(default_factory=dict[str, str])
     pieces: list[Piece] = field(default_factory=list[Piece])
-    calls: list[Call] = field(default_factory=list[Call])
+    calls: list[ToolCallShape] = field(default_factory=list[ToolCallShape])
     reasoning_tokens: int = 0
     end: End | None = None
 
-    def take(self, event: Event) -> list[Said | Call]:
+    def take(self, event: Event) -> list[Said | Call | Arguments]:
         """Put in what has come; gives what is new to be told."""
-        new: Iterable[Said | Call] = ()
+        new: Iterable[Said | Call | Arguments] = ()
         if isinstance(event, Piece):
             if self._belongs(event):
                 new = self.parts.feed(event)
@@ -103,7 +103,9 @@ class Turn:
         told = list(new)
         for each in told:
             if isinstance(each, Call):
-                self.calls.append(each)
+                self.calls.append(ToolCallShape.begun(each))
+            elif isinstance(each, Arguments):
+                self.calls[each.index].function.arguments += each.text
             else:
                 self.texts[each.kind] = self.texts.get(each.kind, "") + each.text
                 if each.kind == "content":
@@ -122,7 +124,9 @@ class Turn:
     def finish(self) -> Finish:
         """Why it ended."""
         assert self.end is not None
-        return "tool_calls" if self.calls else self.end.reason
+        # Where one call is enough, what was written after it does not count.
+        cut = self.end.reason == "length" and not self.parts.over
+        return "tool_calls" if self.calls and not cut else self.end.reason
 
     def choice(self, index: int) -> ChatChoice:
         """The whole answer."""
@@ -132,7 +136,7 @@ class Turn:
             message=AssistantMessage(
                 content=None if self.calls and not content.strip() else content,
                 reasoning=self.texts.get("reasoning"),
-                tool_calls=[ToolCallShape.of(call) for call in self.calls] or None,
+                tool_calls=self.calls or None,
             ),
             logprobs=chat_logprobs(self.lm, self.pieces, top) if self.asked.logprobs else None,
             finish_reason=self.finish,
@@ -154,7 +158,7 @@ async def _chunks(
         async for index, found in answering:
             turn = turns[index]
             for new in turn.take(found):
-                if delta := _delta(new, turn):
+                if delta := _delta(new, asked):
                     pieces = new.pieces if isinstance(new, Said) and new.kind == "content" else ()
                     logprobs = chat_logprobs(lm, pieces, asked.top_logprobs or 0) if asked.logprobs and pieces else None
                     yield chunk(ChatChunkChoice(index=index, delta=delta, logprobs=logprobs))
@@ -168,16 +172,13 @@ async def _chunks(
     yield DONE
 
 
-def _delta(new: Said | Call, turn: Turn) -> ChatDelta | None:
+def _delta(new: Said | Call | Arguments, asked: ChatCompletionRequest) -> ChatDelta | None:
     """What a part of an answer adds to it; None where that is nothing."""
-    if isinstance(new, Call):
-        # By identity: the model may call the same with the same twice.
-        at = next(at for at, call in enumerate(turn.calls) if call is new)
-        shape = ToolCallDelta(index=at, **ToolCallShape.of(new).model_dump())
-        return ChatDelta(tool_calls=[shape])
+    if isinstance(new, Call | Arguments):
+        return ChatDelta(tool_calls=[ToolCallDelta.of(new)])
     if new.kind == "reasoning":
         return ChatDelta(reasoning=new.text) if new.text else None
-    return ChatDelta(content=new.text) if new.text or (turn.asked.logprobs and new.pieces) else None
+    return ChatDelta(content=new.text) if new.text or (asked.logprobs and new.pieces) else None
 
 
 def _usage(prompt: int, turns: Sequence[Turn]) -> Usage:
@@ -194,10 +195,10 @@ def _prompt(lm: LanguageModel, asked: ChatCompletionRequest) -> list[int]:
     return chat_prompt(lm, [message.plain() for message in asked.messages], asked.functions)
 
 
-def _grammar(asked: ChatCompletionRequest) -> Callable[[], Grammar] | None:
+def _grammar(lm: LanguageModel, asked: ChatCompletionRequest) -> Callable[[], Grammar] | None:
     """What the answer must look like, where the request says so."""
     if asked.must_call:
-        return partial(must_call, asked.functions, parallel=asked.parallel_tool_calls is not False)
+        return partial(must_call, asked.functions, lm.tokenizer, parallel=asked.parallel_tool_calls is not False)
     return None if asked.schema_ is None else partial(Grammar.json_schema, asked.schema_)
 
 
@@ -205,15 +206,15 @@ def _parts(lm: LanguageModel, asked: ChatCompletionRequest, prompt: Sequence[int
     """How an answer to this prompt falls into parts."""
     tokenizer = lm.tokenizer
     form = form_of(tokenizer) if asked.functions else None
-    marks = {THINK, THOUGHT}
-    if form:
-        marks |= {*form.opens, *(close for close in form.opens.values() if close)}
+    marks = {THINK, THOUGHT} | (form.marks if form else set())
+    # A grammar leaves no room for reasoning.
+    free = not asked.must_call and asked.schema_ is None
     return Parts(
         form,
         [function.name for function in asked.functions],
-        reasons=THINK in tokenizer.chat_template,
+        reasons=free and THINK in tokenizer.chat_template,
         # Some templates open the reasoning themselves.
-        thinking=tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK),
+        thinking=free and tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK),
         one=asked.parallel_tool_calls is False,
         spelled={id_: name for name, id_ in tokenizer.special.items() if name in marks},
     )

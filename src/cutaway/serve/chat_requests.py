@@ -57,6 +57,10 @@ class ChatCompletionRequest(OpenAIRequest):
         if self.must_call and self.schema_ is not None:
             message = "an answer cannot both call a tool and follow a response_format; leave one of the two out"
             raise PydanticCustomError("value", message, {"param": "response_format"})
+        if self.search and (self.must_call or self.schema_ is not None):
+            message = "a search goes by the model's own probabilities, not by a grammar; leave one of the two out"
+            param = "tool_choice" if self.must_call else "response_format"
+            raise PydanticCustomError("value", message, {"param": param})
         return self
 
     @property

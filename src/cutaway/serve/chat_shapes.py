@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from cutaway.infer import LanguageModel
-from cutaway.serve.calls import Call
+from cutaway.serve.calls import Arguments, Call
 from cutaway.serve.shapes import Usage, finite
 from cutaway.serve.speech import Piece, likeliest, token_text
 
@@ -51,9 +51,9 @@ class ToolCallShape(BaseModel):
     function: FunctionCallShape
 
     @classmethod
-    def of(cls, call: Call) -> ToolCallShape:
-        """A call."""
-        return cls(id=call.id, function=FunctionCallShape(name=call.name, arguments=call.arguments))
+    def begun(cls, call: Call) -> ToolCallShape:
+        """A call whose arguments are still to come."""
+        return cls(id=call.id, function=FunctionCallShape(name=call.name, arguments=""))
 
 
 class AssistantMessage(BaseModel):
@@ -87,14 +87,39 @@ class ChatCompletion(BaseModel):
     usage: Usage
 
 
-class ToolCallDelta(ToolCallShape):
-    """A call in a chunk; each comes whole."""
+class Delta(BaseModel):
+    """What a chunk adds; what it does not add is left out."""
+
+    @model_serializer(mode="wrap")
+    def _what_there_is(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class FunctionDelta(Delta):
+    """The name of the function that is called, and then its arguments piece by piece."""
+
+    name: str | None = None
+    arguments: str
+
+
+class ToolCallDelta(Delta):
+    """A call begins, or goes on."""
 
     index: int
+    id: str | None = None
+    type: Literal["function"] | None = None
+    function: FunctionDelta
+
+    @classmethod
+    def of(cls, new: Call | Arguments) -> ToolCallDelta:
+        """What is new of a call."""
+        if isinstance(new, Arguments):
+            return cls(index=new.index, function=FunctionDelta(arguments=new.text))
+        return cls(index=new.index, id=new.id, type="function", function=FunctionDelta(name=new.name, arguments=""))
 
 
-class ChatDelta(BaseModel):
-    """What a chunk adds; what it does not add is left out."""
+class ChatDelta(Delta):
+    """What a chunk adds to an answer."""
 
     role: Literal["assistant"] | None = None
     content: str | None = None

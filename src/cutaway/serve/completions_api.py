@@ -13,7 +13,7 @@ from cutaway.infer import LanguageModel
 from cutaway.infer import Request as Asked
 from cutaway.serve.answering import Answering, AnswerStream, collect
 from cutaway.serve.events import DONE, EVENTS, event, failure
-from cutaway.serve.service import Service, room, text_prompt
+from cutaway.serve.service import Service, text_prompt
 from cutaway.serve.shapes import Usage, new_id, now
 from cutaway.serve.speech import End, Event, Piece, Prompted
 from cutaway.serve.text_requests import CompletionRequest, Read
@@ -36,7 +36,7 @@ def completion_routes(service: Service) -> APIRouter:
         wanted = [
             Asked(
                 prompt.ids,
-                room(served, len(prompt.ids), most, "prompt"),
+                service.room(served, len(prompt.ids), most, "prompt", asked.search),
                 asked.sampling(),
                 stop_ids=lm.tokenizer.stop_ids,
                 stops=asked.stops,
@@ -48,7 +48,7 @@ def completion_routes(service: Service) -> APIRouter:
             )
             for prompt in prompts
         ]
-        answering = await service.ask(request, served, wanted)
+        answering = await service.ask(request, served, wanted, search=asked.search)
         texts = [Continuation(lm, asked, prompt) for prompt in prompts for _ in range(asked.tried)]
         lengths = sum(len(prompt.ids) for prompt in prompts)
         if asked.stream:

@@ -18,9 +18,6 @@ def event(shape: BaseModel, *, keep_usage: bool) -> dict[str, str]:
     """One event. Clients tell an absent "usage" (not asked for) from a null one (asked for, and still to come)."""
     left_out = {name for name in ("usage",) if not keep_usage}
     told = shape.model_dump(mode="json", exclude=left_out)
-    for choice in told.get("choices", ()):
-        if "delta" in choice:
-            choice["delta"] = {name: value for name, value in choice["delta"].items() if value is not None}
     return {"data": json.dumps(told, ensure_ascii=False, separators=(",", ":"))}
 
 

@@ -11,15 +11,14 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
 
-from cutaway.infer.engine import Engine
-from cutaway.infer.native import Precision, library, native_or_torch
+from cutaway.infer.engines import EngineName, engine_of
+from cutaway.infer.native import Precision, library
 from cutaway.runs import BadInput, CutawayError
 from cutaway.serve.app import create_app
 from cutaway.serve.connection import patient
@@ -47,7 +46,8 @@ def serve(
     log: Path | None = None,
     log_content: bool = False,
     open_browser: bool = False,
-    weights: Precision = "float32",
+    engine: EngineName = "cutaway",
+    weights: Precision | None = None,
 ) -> None:
     """Serve models until told to stop (Ctrl-C, SIGTERM); running answers are given `limits.drain_seconds` to end.
 
@@ -61,20 +61,23 @@ def serve(
         log: where the log goes, as lines of JSON; None for standard error.
         log_content: whether it holds what is asked and answered.
         open_browser: show the page in the person's browser.
-        weights: what the models' weights are kept as by the compiled runner.
+        engine: what computes: our own, or another that is installed.
+        weights: what it keeps the models' weights as; see `cutaway.infer.engines.engine_of`.
 
     Raises:
-        BadInput: no such model, no such address, a port in use, a damaged file of keys, or nothing that keeps others
-            out off loopback.
+        BadInput: no such model, no such address, a port in use, a damaged file of keys, nothing that keeps others
+            out off loopback, or an engine that is not installed or does not run the first model.
     """
     if token is not None and (len(token) < MIN_TOKEN or not token.isascii() or not token.isprintable() or " " in token):
         raise BadInput(f"--token must be at least {MIN_TOKEN} ASCII characters without spaces")
     limits = limits or Limits()
+    make = engine_of(engine, weights)
     known = Keys(keys) if keys is not None else None
     offered = offers(refs)
-    offered[0].load()  # what is wrong with the model shows here, before anybody asks
-    with contextlib.suppress(CutawayError):  # each engine says why it goes without
-        library()  # built now, once a machine, and not while the first one to ask waits
+    first = offered[0].load()  # what is wrong with the model shows here, before anybody asks
+    if engine == "cutaway":
+        with contextlib.suppress(CutawayError):  # each engine says why it goes without
+            library()  # built now, once a machine, and not while the first one to ask waits
     with listen(host, port) as listener:
         address, taken = listener.getsockname()[:2]
         local = is_loopback(address)
@@ -84,8 +87,9 @@ def serve(
                 "--keys; or leave out --host to serve this machine alone"
             )
         access = Access(token=token, local_only=local, keys=known)
-        engine = partial(Engine, runner=native_or_torch(weights=weights))
-        app = create_app(offered, access=access, limits=limits, engine=engine, log_content=log_content)
+        app = create_app(offered, access=access, limits=limits, engine=make, log_content=log_content)
+        if engine != "cutaway" and first.config.kind == "decoder":
+            app.state.service.engine(offered[0].name, first)  # for the same reason: written, and opened, now
         shown = socket.gethostname() if ipaddress.ip_address(address).is_unspecified else host
         url = f"http://{f'[{shown}]' if ':' in shown else shown}:{taken}/"
         # After "#", a browser keeps the token to itself; the page exchanges it for a cookie.

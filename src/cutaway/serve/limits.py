@@ -19,6 +19,9 @@ MAX_TOKENS = 1_000_000
 """Largest `max_tokens` taken as meant; what the model's context leaves is the bound that bites."""
 MAX_CHOICES = 16
 """Answers to one prompt (`n`, `best_of`)."""
+MAX_BEAMS = 16
+MAX_CANDIDATES = 64
+"""Tokens that contrastive search may choose among."""
 MAX_PROMPTS = 64
 """Prompts of one request for completions."""
 MAX_INPUTS = 256
@@ -67,6 +70,10 @@ class Limits:
     """Sequences that are written at once; they share the model and the processor."""
     waiting: int = 256
     """Sequences that may wait in line; the next is refused with 429."""
+    searching: int = 8
+    """Searches that may be here, the one that is carried out and those in line; the next is refused with 429."""
+    search_bytes: int = 256 << 20
+    """Memory that the keys and values of one search may take; one that needs more is refused."""
     seconds: float = 300.0
     """Time for one answer, waiting included, after which it is cut as by `max_tokens`."""
     drain_seconds: float = 30.0

@@ -85,7 +85,13 @@ class Engines(Collector):
 class Metrics:
     """The numbers of one server."""
 
-    def __init__(self, loads: Callable[[], Mapping[str, Load]]) -> None:
+    def __init__(self, loads: Callable[[], Mapping[str, Load]], searches: Callable[[], int]) -> None:
+        """See the class.
+
+        Args:
+            loads: how things stand with every engine, by the name of its model.
+            searches: how many searches there are.
+        """
         registry = self.registry = CollectorRegistry()
         registry.register(Engines(loads))
         ProcessCollector(registry=registry)
@@ -103,6 +109,8 @@ class Metrics:
         self.rejections = Counter("cutaway_rejections", "Requests refused, by why.", ["reason"], registry=registry)
         speed = Gauge("cutaway_tokens_per_second", "Tokens written a second, over the last ten.", registry=registry)
         speed.set_function(self.speed.now)
+        searching = Gauge("cutaway_searches", "Searches, the one at work and those in line.", registry=registry)
+        searching.set_function(searches)
 
     def request(self, path: str, record: Record) -> None:
         """Count a request that has ended."""

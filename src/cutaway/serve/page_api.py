@@ -23,7 +23,7 @@ from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
 from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
 from cutaway.serve.messages import Messages
 from cutaway.serve.requests import ModelName, Request, SamplingRequest
-from cutaway.serve.service import Service, chat_prompt, room
+from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import finite
 from cutaway.serve.speech import Calculating, End, Piece, ToolUse, token_text
 
@@ -130,7 +130,7 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         prompt = await run_in_threadpool(chat_prompt, lm, [message.plain() for message in asked.messages])
         wanted = Asked(
             prompt,
-            room(served, len(prompt), asked.max_tokens, "messages"),
+            service.room(served, len(prompt), asked.max_tokens, "messages"),
             asked.sampling(),
             stop_ids=lm.tokenizer.stop_ids,
             seconds=service.limits.seconds,

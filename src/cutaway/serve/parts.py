@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cutaway.infer.stopping import begun
-from cutaway.serve.calls import Call, Form
+from cutaway.serve.call_reader import CallReader
+from cutaway.serve.calls import Arguments, Call, Form
 from cutaway.serve.speech import Piece
 
 THINK, THOUGHT = "<think>", "</think>"
@@ -36,8 +37,8 @@ class Held:
 class Parts:
     """Lets text through as soon as it is known what it belongs to.
 
-    Marks are left out, and so is the white space after them; a call that cannot be read is text. With `one`, what
-    follows the first call is dropped, and `over` says so.
+    Marks are left out, and so is the white space after them; what is no call of a tool that was offered is text. With
+    `one`, what follows the first call is dropped, and `over` says so.
     """
 
     def __init__(
@@ -65,22 +66,27 @@ class Parts:
         self.over = False
         self._state: Literal["start", "reasoning", "content", "call"] = "reasoning" if thinking else "start"
         self._mark = ""
+        self._marked: tuple[Piece, ...] = ()
+        """The tokens of the mark."""
+        self._reader: CallReader | None = None
+        self._calls = 0
+        """Calls that were told of."""
         self._held: list[Held] = []
         self._trim = thinking
         """Whether white space that comes next is left out."""
 
-    def feed(self, piece: Piece) -> Iterator[Said | Call]:
+    def feed(self, piece: Piece) -> Iterator[Said | Call | Arguments]:
         """What is known now that one more token is there."""
         if not self.over:
             self._held.append(Held(piece, self.spelled.get(piece.id, piece.text)))
             yield from self._advance(last=False)
 
-    def finish(self) -> Iterator[Said | Call]:
+    def finish(self) -> Iterator[Said | Call | Arguments]:
         """What is still held; the answer is over."""
         if not self.over:
             yield from self._advance(last=True)
 
-    def _advance(self, *, last: bool) -> Iterator[Said | Call]:
+    def _advance(self, *, last: bool) -> Iterator[Said | Call | Arguments]:
         state = None
         while state != self._state and not self.over:
             state = self._state
@@ -125,27 +131,26 @@ class Parts:
             self._trim = self._trim and not said
             yield Said(kind, said, pieces)
         if mark:
-            self._drop(len(mark))
+            self._marked = self._drop(len(mark))
             self._state, self._mark, self._trim = ("content" if kind == "reasoning" else "call"), mark, True
 
-    def _call(self, *, last: bool) -> Iterator[Said | Call]:
-        """Wait for the end of what may be a call, and read it."""
+    def _call(self, *, last: bool) -> Iterator[Said | Call | Arguments]:
+        """Read calls as they come."""
         assert self.form is not None
-        text, close = self._text(), self.form.opens.get(self._mark)
-        at = text.find(close) if close else -1
-        if at < 0 and not last:
+        if self._reader is None:
+            self._reader = CallReader(self.form, self._mark, self.tools, one=self.one, first=self._calls)
+        told, taken = self._reader.read(self._text(), last=last)
+        self._drop(taken)
+        yield from told
+        if not self._reader.over:
             return
-        body = text[:at] if at >= 0 else text
-        calls = self.form.read(self._mark, body.strip(), self.tools)
-        pieces = self._drop(len(body))
-        if calls:
-            self._drop(len(close) if close and at >= 0 else 0)
-            yield from calls[:1] if self.one else calls
-            self.over = self.one
-        else:
-            # It is what it looks like: text. Its closing mark, if there is one, follows as such.
-            yield Said("content", self._mark + body, pieces)
-        self._state, self._mark, self._trim = "content", "", bool(calls)
+        if self._reader.begun:
+            self._calls += self._reader.begun
+            self.over = self.one and not last
+        elif self._mark:  # it is what it looks like: text
+            yield Said("content", self._mark, self._marked)
+        self._trim = bool(self._reader.begun)
+        self._state, self._mark, self._reader = "content", "", None
 
     def _text(self) -> str:
         return "".join(held.left for held in self._held)

@@ -6,13 +6,21 @@ import difflib
 import secrets
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
-from cutaway.infer import Sampling
-from cutaway.serve.limits import MAX_BIASES, MAX_CHOICES, MAX_STOP_LENGTH, MAX_STOPS, MAX_TOKENS
+from cutaway.infer import GREEDY, Beams, Contrast, Sampling, Search
+from cutaway.serve.limits import (
+    MAX_BEAMS,
+    MAX_BIASES,
+    MAX_CANDIDATES,
+    MAX_CHOICES,
+    MAX_STOP_LENGTH,
+    MAX_STOPS,
+    MAX_TOKENS,
+)
 from cutaway.serve.messages import Shape
 
 Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_LENGTH)]
@@ -110,6 +118,12 @@ class OpenAIRequest(SamplingRequest):
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    # As vLLM calls them, and for contrastive search `transformers`, which takes `top_k` with it.
+    use_beam_search: bool | None = None
+    beam_width: Annotated[int, Field(ge=1, le=MAX_BEAMS)] | None = None
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] | None = None
+    early_stopping: bool | Literal["never"] | None = None
+    penalty_alpha: Annotated[float, Field(ge=0, le=1)] | None = None
 
     def _given(self) -> dict[str, Any]:
         biases = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
@@ -120,6 +134,47 @@ class OpenAIRequest(SamplingRequest):
         if self.stream_options is not None and not self.stream:
             raise PydanticCustomError("value", "stream_options needs stream: true", {"param": "stream_options"})
         return self
+
+    @model_validator(mode="after")
+    def _searches_alone(self) -> Self:
+        """A search finds a text by the model's own probabilities, and knows it at its end."""
+        for name, usual in (("beam_width", None), ("length_penalty", 1), ("early_stopping", False)):
+            if not self.use_beam_search and getattr(self, name) not in (None, usual):
+                raise PydanticCustomError("value", _literal(f"{name} needs use_beam_search: true"), {"param": name})
+        if not self.use_beam_search and self.penalty_alpha is None:
+            return self
+        search = "beam search" if self.use_beam_search else "contrastive search"
+        most = self.beam_width or MAX_CHOICES if self.use_beam_search else 1
+        own = {"top_k"} if self.penalty_alpha is not None else set[str]()
+        faults = {
+            "penalty_alpha": self.use_beam_search and self.penalty_alpha is not None and "it is another way to write",
+            "stream": self.stream and "what it finds is known at its end",
+            "stop": self.use_beam_search and self.stops and "it ends at tokens, not at texts",
+            "n": (self.n or 1) > most and f"it finds no more than {most}",
+            "top_k": own and (self.top_k or 0) > MAX_CANDIDATES and f"it chooses among at most {MAX_CANDIDATES}",
+            **dict.fromkeys(sorted(self._narrowed() - own), "it goes by the model's own probabilities"),
+        }
+        for name, why in faults.items():
+            if why:
+                message = f"{name} does not go with {search}: {why}"
+                raise PydanticCustomError("value", _literal(message), {"param": name})
+        return self
+
+    def _narrowed(self) -> set[str]:
+        """The settings that change what is drawn."""
+        settings, usual = self.sampling(), (Sampling(), GREEDY)
+        names = {field.name for field in fields(Sampling)} - {"seed"}
+        return {name for name in names if getattr(settings, name) not in [getattr(each, name) for each in usual]}
+
+    @property
+    def search(self) -> Search | None:
+        """The search that is asked for, instead of drawing token by token."""
+        if self.use_beam_search:
+            penalty = 1.0 if self.length_penalty is None else self.length_penalty
+            return Beams(self.beam_width or self.n or 1, penalty, self.early_stopping or False)
+        if self.penalty_alpha is None:
+            return None
+        return Contrast(self.penalty_alpha, self.top_k or Contrast.candidates)
 
     @property
     def stops(self) -> list[str]:

@@ -11,10 +11,11 @@ from typing import Any, cast
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from cutaway.infer import Busy, Closed, Engine, Handle, LanguageModel
+from cutaway.infer import Busy, Closed, Engine, Handle, LanguageModel, Search, Searcher
 from cutaway.infer import Request as Asked
 from cutaway.infer.constrained import Constraint, Grammar
 from cutaway.infer.figures import Load
+from cutaway.infer.pages import PAGE, page_bytes
 from cutaway.runs import BadInput
 from cutaway.serve.answering import Answering
 from cutaway.serve.errors import ApiError, describe_failure
@@ -51,7 +52,8 @@ class Service:
     ) -> None:
         self.offers = tuple(offers)
         self.limits = limits
-        self.metrics = Metrics(self.loads)
+        self.searcher = Searcher(limits.searching)
+        self.metrics = Metrics(self.loads, searches=lambda: self.searcher.held)
         self.rates = Rates()
         self.log_content = log_content
         self.embedding = asyncio.Semaphore(1)
@@ -99,8 +101,9 @@ class Service:
         prompts: Sequence[Asked],
         *,
         grammar: Callable[[], Grammar] | None = None,
+        search: Search | None = None,
     ) -> Answering:
-        """Put requests of one kind in line, one for each prompt.
+        """Put requests of one kind in line, one for each prompt; with `search`, to be answered by that.
 
         Raises:
             ApiError: 400, they can never be carried out; 429, there is no room, or the caller's is used up.
@@ -110,6 +113,9 @@ class Service:
         places = self.limits.answering + self.limits.waiting
         if n > places:
             raise ApiError(400, f"{n} answers are asked for at once; this server holds {places}", code="too_many")
+        if search and len(prompts) > self.limits.searching:
+            message = f"{len(prompts)} searches are asked for at once; this server holds {self.limits.searching}"
+            raise ApiError(400, message, code="too_many")
         for token, _ in cast("tuple[tuple[int, float], ...]", prompts[0].sampling.logit_bias):
             if token >= lm.config.vocab_size:
                 message = f"logit_bias names token {token}; the model's go from 0 to {lm.config.vocab_size - 1}"
@@ -117,10 +123,13 @@ class Service:
         reservation = self.rates.begin(served.caller, n)
         handles: list[Handle] = []
         try:
-            engine = await run_in_threadpool(self.engine, served.name, lm)
-            constraint = await run_in_threadpool(_compiled, grammar, lm) if grammar else None
             # One after another, so that those before a refused one are known and can be given up.
-            handles.extend(engine.submit(_with(asked, constraint)) for asked in prompts)
+            if search:
+                handles.extend(self.searcher.submit(lm, asked, search) for asked in prompts)
+            else:
+                engine = await run_in_threadpool(self.engine, served.name, lm)
+                constraint = await run_in_threadpool(_compiled, grammar, lm) if grammar else None
+                handles.extend(engine.submit(_with(asked, constraint)) for asked in prompts)
         except BaseException as error:
             for handle in handles:
                 handle.cancel()
@@ -131,6 +140,48 @@ class Service:
         if self.log_content:
             answering.log([lm.tokenizer.decode(asked.prompt) for asked in prompts])
         return answering
+
+    def room(
+        self, served: Served, length: int, max_tokens: int | None, param: str, search: Search | None = None
+    ) -> int:
+        """How many tokens may follow a prompt of `length` tokens: what is asked for, as far as the context goes.
+
+        A search also needs memory for each of its sequences.
+
+        Raises:
+            ApiError: 400, there is no room for even one, or more are asked for than the caller or a search may.
+        """
+        context, most = served.lm.config.context, served.caller.limits.max_tokens
+        if max_tokens is not None and most is not None and max_tokens > most:
+            raise ApiError(400, f"this key allows {most} tokens an answer, not {max_tokens}", param="max_tokens")
+        # To read a prompt and write nothing takes no room beyond it.
+        if length > context or (length == context and max_tokens != 0):
+            raise ApiError(
+                400,
+                f"the prompt is {length} tokens long and the model's context is {context}, which must hold the answer "
+                "too; shorten the conversation",
+                param=param,
+                code="context_length_exceeded",
+            )
+        wanted = [limit for limit in (max_tokens, most) if limit is not None]
+        found = min(context - length, *wanted) if wanted else context - length
+        if search is None:
+            return found
+        tokens = self._searched_tokens(served.lm, search)
+        if length >= tokens or (max_tokens is not None and length + found > tokens):
+            raise ApiError(
+                400,
+                f"a search through {search.rows} sequences at once has room for {tokens} tokens here, and the prompt "
+                f"of {length} with {found} after it is longer; ask for fewer sequences, or for fewer tokens",
+                param="max_tokens",
+                code="search_too_large",
+            )
+        return min(found, tokens - length)
+
+    def _searched_tokens(self, lm: LanguageModel, search: Search) -> int:
+        """How long the sequences of a search may become for their keys and values to fit into the bound."""
+        page = page_bytes(lm.config, lm.model.embed.weight.dtype)
+        return self.limits.search_bytes * PAGE // (page * search.rows)
 
     def engine(self, name: str, lm: LanguageModel) -> Engine:
         """The engine that runs a model; models that share their weights share it."""
@@ -153,6 +204,7 @@ class Service:
         with self._lock:
             self._closed = True
             engines = [engine for _, engine in self._engines.values()]
+        self.searcher.close()
         for engine in engines:
             engine.close()
 
@@ -169,7 +221,8 @@ def chat_prompt(
     """
     must_write(lm)
     try:
-        return lm.tokenizer.encode_chat(conversation(messages, functions, lm.tokenizer), generate=generate)
+        told, tools = conversation(messages, functions, lm.tokenizer)
+        return lm.tokenizer.encode_chat(told, generate=generate, tools=tools)
     except (BadInput, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ApiError(400, f"the messages do not fit the chat template: {error}", param="messages") from error
 
@@ -200,28 +253,6 @@ def must_write(lm: LanguageModel) -> None:
         raise ApiError(
             400, f"{lm.name} is an {lm.config.kind}, which goes on with no text; name a decoder", param="model"
         )
-
-
-def room(served: Served, length: int, max_tokens: int | None, param: str) -> int:
-    """How many tokens may follow a prompt of `length` tokens: what is asked for, as far as the context goes.
-
-    Raises:
-        ApiError: 400, there is no room for even one, or more are asked for than the caller may.
-    """
-    context, most = served.lm.config.context, served.caller.limits.max_tokens
-    if max_tokens is not None and most is not None and max_tokens > most:
-        raise ApiError(400, f"this key allows {most} tokens an answer, not {max_tokens}", param="max_tokens")
-    # To read a prompt and write nothing takes no room beyond it.
-    if length > context or (length == context and max_tokens != 0):
-        raise ApiError(
-            400,
-            f"the prompt is {length} tokens long and the model's context is {context}, which must hold the answer too; "
-            "shorten the conversation",
-            param=param,
-            code="context_length_exceeded",
-        )
-    wanted = [limit for limit in (max_tokens, most) if limit is not None]
-    return min(context - length, *wanted) if wanted else context - length
 
 
 def _compiled(grammar: Callable[[], Grammar], lm: LanguageModel) -> Constraint:

@@ -46,6 +46,12 @@ class CompletionRequest(OpenAIRequest):
         if self.stream and self.echo and self.logprobs is not None and self.choices > 1:
             message = "a prompt echoed with its log-probabilities streams with one answer: n must be 1"
             raise PydanticCustomError("value", message, {"param": "n"})
+        if self.search and self.tried > self.choices:
+            message = "a search finds the best texts itself: leave best_of out"
+            raise PydanticCustomError("value", message, {"param": "best_of"})
+        if self.search and self.echo and (self.logprobs is not None or self.max_tokens == 0):
+            message = "a search does not tell the prompt's log-probabilities: leave echo out"
+            raise PydanticCustomError("value", message, {"param": "echo"})
         return self
 
     @property

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
 
-from jinja2 import Template, TemplateError
+from jinja2 import Environment, Template, TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
 
@@ -18,18 +20,27 @@ from cutaway.runs.errors import BadInput
 LONGEST_TEXT = 10_000_000
 """Characters that a template may write."""
 LONGEST_SECONDS = 10.0
+MOST_INDENT = 16
+"""Spaces a level that JSON may be indented by."""
 
 
-def render(template: str, messages: Sequence[Mapping[str, Any]], *, generate: bool, **tokens: str) -> str:
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    generate: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
+    **tokens: str,
+) -> str:
     """The text of a conversation, with the assistant's opening after it where `generate` is set.
 
-    A template comes with a model and so is data: it runs in a sandbox that reaches nothing. Raises `BadInput` if it is
-    no template, or refuses these messages.
+    `tools` are those that can be called, as OpenAI's API has them. A template comes with a model and so is data: it
+    runs in a sandbox that reaches nothing. Raises `BadInput` if it is no template, or refuses these messages.
     """
     pieces: list[str] = []
     size, deadline = 0, time.monotonic() + LONGEST_SECONDS
     try:
-        values = {"messages": list(messages), "add_generation_prompt": generate, "tools": None, **tokens}
+        values = {"messages": list(messages), "add_generation_prompt": generate, "tools": list(tools) or None, **tokens}
         for piece in _compiled(template).generate(values):
             pieces.append(piece)
             size += len(piece)
@@ -44,6 +55,16 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], *, generate: bo
         ) from None
 
 
+@lru_cache(maxsize=16)
+def reads(template: str, name: str) -> bool:
+    """Whether a template makes anything of a variable. What is no template makes nothing of any."""
+    try:
+        tree = _environment().parse(template)
+    except (TemplateError, RecursionError):
+        return False
+    return any(found.name == name and found.ctx == "load" for found in tree.find_all(nodes.Name))
+
+
 class Bounded(ImmutableSandboxedEnvironment):
     """A sandbox in which no single operation makes something huge."""
 
@@ -56,18 +77,43 @@ class Bounded(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
+class Generation(Extension):
+    """`{% generation %}`: with it templates mark for `transformers` what the assistant wrote. Here it marks nothing."""
+
+    tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        """What stands between the two tags."""
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+
+
 @lru_cache(maxsize=16)
 def _compiled(template: str) -> Template:
-    environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    return _environment().from_string(template)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Bounded(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", Generation])
     for name in ("center", "format", "indent", "wordwrap", "pprint"):  # they can make much of little
         environment.filters.pop(name, None)
     environment.filters["tojson"] = _json
     cast("dict[str, object]", environment.globals).update(raise_exception=_refuse, strftime_now=_now)
-    return environment.from_string(template)
+    return environment
 
 
-def _json(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    # Jinja's own would write HTML's characters by number.
+    if isinstance(indent, int) and indent > MOST_INDENT:
+        raise SecurityError(f"JSON indented by {indent} is not allowed in a chat template")
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _now(form: str) -> str:

@@ -13,12 +13,14 @@ from typing import Any, cast
 from tokenizers import Tokenizer as Backend
 
 from cutaway.runs.errors import BadInput
-from cutaway.tokens.chat_template import render
+from cutaway.tokens.chat_template import reads, render
+from cutaway.tokens.guard import Guard
 from cutaway.tokens.special import FORCED_IDS, TOKEN_IDS, TokenIds
 from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
 
-GUARD = "\ue000"
-"""Put into a special token's name inside a message, so that the name stays text. It is of a private use area."""
+TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
+DEFAULT, WITH_TOOLS = "default", "tool_use"
+"""What templates are called where a model has several."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ForeignTokenizer(Tokenizer):
         backend: Backend,
         *,
         chat_template: str = "",
+        tool_template: str = "",
         begin: int | None = None,
         ends: Collection[int] = (),
         ids: Mapping[str, int | list[int]] | None = None,
@@ -61,6 +64,7 @@ class ForeignTokenizer(Tokenizer):
         Args:
             backend: the tokenizer itself.
             chat_template: Jinja; empty where the model is none to talk with.
+            tool_template: the same for conversations in which tools can be called; empty where it is the same one.
             begin: the token that a text begins with.
             ends: the tokens after which it is over, that which ends a turn first.
             ids: the tokens that begin, end and pad a sequence, under the keys of a model's configuration.
@@ -72,6 +76,7 @@ class ForeignTokenizer(Tokenizer):
         self.backend.no_truncation()
         self.backend.no_padding()
         self.chat_template = chat_template
+        self._tool_template = tool_template
         self.begin = begin
         self.ends = list(ends)
         self.ids = dict(ids or {})
@@ -97,12 +102,7 @@ class ForeignTokenizer(Tokenizer):
         """The tokenizer of a Hugging Face directory, with what the files beside `tokenizer.json` say of it."""
         settings = _json(directory / "special_tokens_map.json") | _json(directory / "tokenizer_config.json")
         ids = read_token_ids(directory)
-        template = settings.get("chat_template") or ""
-        if isinstance(template, list):  # several by name
-            named = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", template)}
-            template = named.get("default", "")
-        if (directory / "chat_template.jinja").exists():
-            template = (directory / "chat_template.jinja").read_text("utf-8")
+        templates = _templates(directory, settings.get("chat_template"))
 
         def id_of(key: str) -> int | None:
             token = settings.get(key)
@@ -114,7 +114,8 @@ class ForeignTokenizer(Tokenizer):
         ends = [id_of("eos_token"), *(eos if isinstance(eos, list) else [eos])]
         return cls(
             backend,
-            chat_template=cast("str", template),
+            chat_template=templates.get(DEFAULT, ""),
+            tool_template=templates.get(WITH_TOOLS, ""),
             begin=named if named is not None else begin if isinstance(begin, int) else None,
             ends=list(dict.fromkeys(end for end in ends if isinstance(end, int))),
             ids=ids,
@@ -137,6 +138,24 @@ class ForeignTokenizer(Tokenizer):
     def tool_call(self) -> int:
         """-1: these models call tools in words of their own."""
         return -1
+
+    @property
+    def tool_template(self) -> str:
+        """The chat template for conversations in which tools can be called: one of its own, or that for all."""
+        return self._tool_template or self.chat_template
+
+    @property
+    def named_templates(self) -> str | list[dict[str, str]]:
+        """The chat template, or both with their names, as a tokenizer's configuration has them."""
+        if not self._tool_template:
+            return self.chat_template
+        both = {DEFAULT: self.chat_template, WITH_TOOLS: self._tool_template}
+        return [{"name": name, "template": template} for name, template in both.items()]
+
+    @property
+    def reads_tools(self) -> bool:
+        """Whether the chat template tells the model of the tools that it is given."""
+        return reads(self.tool_template, "tools")
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -169,35 +188,43 @@ class ForeignTokenizer(Tokenizer):
             ids = [self.begin, *ids]
         return ids or [self.end_of_text]
 
-    def encode_chat(self, messages: Sequence[Message], *, generate: bool = True) -> list[int]:
-        """Ids of a conversation by the model's own template. Raises `BadInput` if it has none, or refuses this one."""
-        if not self.chat_template:
+    def encode_chat(
+        self, messages: Sequence[Message], *, generate: bool = True, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """Ids of a conversation by the model's own template. Raises `BadInput` if it has none, or refuses this one.
+
+        With `tools`, those that can be called, by the template for that. What the messages and tools say never becomes
+        a special token.
+        """
+        template = self.tool_template if tools else self.chat_template
+        if not template:
             raise BadInput("this model has no chat template; let it go on with a text (`cutaway generate`)")
-        names = {name for name in self.special if len(name) > 1}
-        guarded = [
-            {key: _guard(value, names) if isinstance(value, str) else value for key, value in message.items()}
-            for message in messages
-        ]
         by_id = {id_: name for name, id_ in self.special.items()}
         text = render(
-            self.chat_template,
-            guarded,
+            template,
+            [self._guard.put(message) for message in messages],
             generate=generate,
+            tools=[self._guard.put(tool) for tool in tools],
             bos_token=by_id.get(self.begin if self.begin is not None else -1, ""),
             eos_token=by_id.get(self.end_of_turn, ""),
         )
         ids: list[int] = []
-        marks = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-        for piece in re.split(f"({marks})", text) if marks else [text]:
-            if piece in self.special:
+        marks = "|".join(map(re.escape, sorted(self._guard.names, key=len, reverse=True)))
+        # Every other piece is a mark.
+        for i, piece in enumerate(re.split(f"({marks})", text) if marks else [text]):
+            if i % 2:
                 ids.append(self.special[piece])
             elif piece:
-                ids += self.encode(piece.replace(GUARD, ""))
+                ids += self.encode(self._guard.off(piece))
         if not ids:
             raise BadInput("this model's chat template makes nothing of these messages")
         # Some templates write the token that begins a text, and some leave it to the tokenizer.
         alone = self.backend.encode("", add_special_tokens=self.joins).ids
         return ids if not alone or ids[:1] == alone[:1] else [alone[0], *ids]
+
+    @cached_property
+    def _guard(self) -> Guard:
+        return Guard(self.special)
 
     def encode_chat_masked(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
         """Ids of a conversation, and for each whether the assistant writes it: found by rendering turn by turn."""
@@ -244,11 +271,13 @@ class ForeignTokenizer(Tokenizer):
         return result
 
 
-def _guard(text: str, names: Collection[str]) -> str:
-    text = text.replace(GUARD, "")
-    for name in names:
-        text = text.replace(name, name[0] + GUARD + name[1:])
-    return text
+def _templates(directory: Path, said: object) -> dict[str, str]:
+    """Chat templates by their names, as a tokenizer's configuration says, or the files beside it."""
+    found: dict[str, str] = {DEFAULT: said} if isinstance(said, str) else {}
+    if isinstance(said, list):
+        found = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", said)}
+    files = {DEFAULT: directory / TEMPLATE, WITH_TOOLS: directory / TEMPLATES / f"{WITH_TOOLS}.jinja"}
+    return found | {name: file.read_text("utf-8") for name, file in files.items() if file.exists()}
 
 
 def read_token_ids(directory: Path) -> dict[str, TokenIds]:

@@ -63,7 +63,7 @@ class Tokenizer:
             **self.token_names,
         }
         if self.chat_template:
-            config["chat_template"] = self.chat_template
+            config["chat_template"] = self.named_templates
         if context:
             config.setdefault("model_max_length", context)
         write_json(directory / "tokenizer_config.json", config)
@@ -133,8 +133,31 @@ class Tokenizer:
         names = [self.backend.id_to_token(i) or "" for i in range(self.vocab_size)]
         return [name.encode() if i in special else bytes(BYTE_OF[c] for c in name) for i, name in enumerate(names)]
 
-    def encode_chat(self, messages: Sequence[Message], *, generate: bool = True) -> list[int]:
-        """Ids of a conversation; with `generate`, the assistant's token after it, ready to answer."""
+    @property
+    def tool_template(self) -> str:
+        """The chat template for conversations in which tools can be called."""
+        return self.chat_template
+
+    @property
+    def named_templates(self) -> str | list[dict[str, str]]:
+        """The chat template, or several with their names, as a tokenizer's configuration has them."""
+        return self.chat_template
+
+    @property
+    def reads_tools(self) -> bool:
+        """Whether the chat format has a place for tools that can be called; else the messages must tell of them."""
+        return False
+
+    def encode_chat(
+        self, messages: Sequence[Message], *, generate: bool = True, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        """Ids of a conversation; with `generate`, the assistant's token after it, ready to answer.
+
+        `tools` are those that can be called, as OpenAI's API has them; this format has no place for any, and refuses
+        them with `BadInput`.
+        """
+        if tools:
+            raise BadInput("this chat format has no place for tools; tell of them in a message")
         ids, _ = self.encode_chat_masked(messages)
         return [*ids, self.special[ROLES["assistant"]]] if generate else ids
 
