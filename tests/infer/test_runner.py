@@ -161,3 +161,67 @@ def test_rows_share_passes_where_padding_is_cheap() -> None:
     assert [0, 1, 2] in groups
     assert [3, 4] in groups
     assert PAGE == 16
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many vectors each call of `Pages.read` reads."""
+    counts: list[int] = []
+    plain = Pages.read
+
+    def read(pages: Pages, layer: int, slots: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        counts.append(slots.numel())
+        return plain(pages, layer, slots, dtype)
+
+    monkeypatch.setattr(Pages, "read", read)
+    return counts
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8])
+@pytest.mark.parametrize("sparsity", [None, Sparsity("window", 20)], ids=["full", "window"])
+def test_rows_that_go_on_are_gathered_once(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, sparsity: Sparsity | None
+) -> None:
+    config = replace(BLOCKS, sparsity=sparsity, local_layers=(0, 1) if sparsity else (), context=256)
+    model, draw, counts = random_model(config), random.Random(3), counted(monkeypatch)
+    a, b = ([draw.randrange(3, zoo.V) for _ in range(130)] for _ in range(2))
+    pages, lengths = ([*range(1, 10)], [*range(10, 19)]), (30, 17)
+
+    def logits(gathered: int) -> tuple[list[Tensor], list[int]]:
+        """Of both sequences step by step, and the vectors that were read in each step."""
+        monkeypatch.setattr("cutaway.infer.runner.MOST_GATHERED", gathered)
+        runner = TorchRunner(model, Pages(config, 20, dtype=dtype))
+        runner.run([Row(ids[:n], 0, own) for ids, own, n in zip((a, b), pages, lengths, strict=True)])
+        found, read = list[Tensor](), list[int]()
+        for step in range(90):
+            counts.clear()
+            rows = [Row([ids[n + step]], n + step, own) for ids, own, n in zip((a, b), pages, lengths, strict=True)]
+            found.append(torch.stack(runner.run(rows)))
+            read.append(sum(counts))
+        return found, read
+
+    (found, read), (expected, anew) = logits(1 << 30), logits(0)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Two rows, one head, two layers: what is new, most of the time. A window's first page passes every 16 steps.
+    assert sum(each == 4 for each in read) > (50 if sparsity else 80)
+    if sparsity is None:
+        assert all(each == 4 * (31 + step) for step, each in enumerate(anew))
+        with torch.no_grad():
+            whole = model(torch.tensor([a[:120]]))[0, 30:]
+        if dtype == torch.float32:
+            torch.testing.assert_close(torch.cat([each[0] for each in found]), whole, atol=2e-4, rtol=2e-4)
+
+
+def test_what_stays_gathered_is_not_taken_for_another_sequences() -> None:
+    """A sequence ends, and the next has its pages and its length."""
+    model = random_model(replace(BLOCKS, sparsity=None))
+    runner, draw = TorchRunner(model, Pages(BLOCKS, 8)), random.Random(4)
+    first, second = ([draw.randrange(3, zoo.V) for _ in range(40)] for _ in range(2))
+    pages = [1, 2, 3]
+    runner.run([Row(first[:20], 0, pages)])
+    for at in range(20, 25):
+        runner.run([Row([first[at]], at, pages)])
+    runner.run([Row(second[:25], 0, pages)])
+    for at in range(25, 30):
+        (found,) = runner.run([Row([second[at]], at, pages)])
+        with torch.no_grad():
+            torch.testing.assert_close(found[0], model(torch.tensor([second[: at + 1]]))[0, -1], atol=2e-4, rtol=2e-4)

@@ -114,6 +114,26 @@ def test_agrees_with_nltk_at_order_two_with_equal_discounts() -> None:
             assert ours[int(token)] == pytest.approx(own + gamma * unigram, rel=1e-9)
 
 
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_perplexity_of_held_out_documents_is_nltks(order: int) -> None:
+    sequences, heldout = (zipfian(np.random.default_rng(seed), 40, 12) for seed in (8, 9))
+    # What stands before a document counts as a token of its own each time; nltk is given one.
+    words = [[f"before {number}", *map(str, sequence)] for number, sequence in enumerate(sequences)]
+    oracle = KneserNeyInterpolated(order, discount=0.4)
+    grams = [list(everygrams(each, max_len=order)) for each in words]
+    oracle.fit(grams, vocabulary_text=[word for each in words for word in each])
+    # It has one discount, and does not mix single tokens with the uniform.
+    discounts = [(0.0, 0.0, 0.0), *[(0.4, 0.4, 0.4)] * (order - 1)]
+    model = KneserNey.fit(sequences, order, vocab_size=12, discounts=discounts)
+    ours = np.concatenate([model.log_probs(sequence)[1:] for sequence in heldout])
+    theirs = [
+        (*map(str, sequence[max(0, i - order + 1) : i]), str(sequence[i]))
+        for sequence in heldout
+        for i in range(1, len(sequence))
+    ]
+    assert np.exp(-ours.mean()) == pytest.approx(oracle.perplexity(theirs), rel=1e-9)
+
+
 def test_distributions_sum_to_one_and_agree_with_log_probs() -> None:
     rng = np.random.default_rng(2)
     sequences = zipfian(rng, 100, 40)

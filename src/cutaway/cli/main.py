@@ -24,6 +24,7 @@ from cutaway.cli import (
     finetune,
     generate,
     grpo,
+    ladder,
     models,
     plan,
     pretrain,
@@ -52,7 +53,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for verb in (demo, run, pretrain, sft, grpo, finetune, chat, generate, serve, evaluate, export, anatomy, plan):
+for verb in (demo, run, pretrain, sft, grpo, finetune, ladder, chat, generate, serve, evaluate, export, anatomy, plan):
     verb.add_to(app)
 app.add_typer(models.app)
 app.add_typer(corpus.app)

@@ -77,7 +77,7 @@ def serve(
         Literal["float32", "bfloat16", "int8", "int4"] | None,
         typer.Option(
             help="What the weights are kept as: fewer bits are faster, and a little less exact.",
-            show_default="float32; for another engine what the model's own files hold",
+            show_default="float32; with another engine as in the model's own files",
         ),
     ] = None,
     open_browser: Open = False,

@@ -8,6 +8,7 @@ from typing import Any
 
 from cutaway.pipeline.finetuning import FINETUNING, FinetuneRecipe
 from cutaway.pipeline.recipe import Recipe, kind_of
+from cutaway.pipeline.rungs import LADDER, rung_named
 from cutaway.pipeline.scaling import SCALING, ScalingRecipe
 from cutaway.pipeline.stage import Stage
 from cutaway.pipeline.stages import STAGES
@@ -28,7 +29,10 @@ KINDS: dict[str, tuple[type[Settings], Stages]] = {
 def read_recipe(path: Path, overrides: Sequence[str]) -> tuple[Any, Stages]:
     """The recipe in a file, with overrides ("a.b=value"), and its stages. Raises `BadInput` as `load_recipe` does."""
     kind = kind_of(path)
+    if kind.startswith(LADDER):
+        rung = rung_named(kind.removeprefix(LADDER))
+        return load_recipe(path, overrides, rung.recipe), rung.stages
     if kind not in KINDS:
-        raise BadInput(f"{path} is of kind {kind!r}; the kinds are {', '.join(KINDS)}")
+        raise BadInput(f"{path} is of kind {kind!r}; the kinds are {', '.join(KINDS)}, and {LADDER}NAME")
     model, stages = KINDS[kind]
     return load_recipe(path, overrides, model), stages

@@ -26,7 +26,14 @@ from cutaway.pipeline.materials import tokenizer_of
 from cutaway.pipeline.stage import Stage, StageContext
 from cutaway.pipeline.stages import NoSettings
 from cutaway.runs import BadInput, MetricsLog, Result, RunDirectory, Settings, atomic, read_results, write_results
-from cutaway.tokens import TokenizerSettings, character_tokenizer, read_shard, train_tokenizer, write_shard
+from cutaway.tokens import (
+    Tokenizer,
+    TokenizerSettings,
+    character_tokenizer,
+    read_shard,
+    train_tokenizer,
+    write_shard,
+)
 from cutaway.train import Watch
 from cutaway.train.objectives import Batch
 from cutaway.train.pretrain import PretrainSettings, pretrain
@@ -136,39 +143,51 @@ def read_text(path: Path) -> str:
     return text.removeprefix("\N{BOM}").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _corpus(context: StageContext[TextCorpus]) -> None:
-    settings, directory = context.settings, context.directory
-    text = "\n".join(read_text(Path(path)) for path in settings.text)
-    cut = int(len(text) * (1 - settings.heldout_fraction))
+def in_two(text: str, heldout_fraction: float) -> dict[str, str]:
+    """A text's part `train`, and `heldout`, a share of its characters at its end. Raises `BadInput` if one is empty."""
+    cut = int(len(text) * (1 - heldout_fraction))
     parts = {"train": text[:cut], "heldout": text[cut:]}
     for name, part in parts.items():
         if not part.strip():
             raise BadInput(f"too little text ({len(text):,} in characters): its part {name} is empty; give more")
+    return parts
+
+
+def _corpus(context: StageContext[TextCorpus]) -> None:
+    settings, directory = context.settings, context.directory
+    parts = in_two("\n".join(read_text(Path(path)) for path in settings.text), settings.heldout_fraction)
     atomic.write_text(directory / TRAIN, parts["train"])
     atomic.write_text(directory / HELDOUT, parts["heldout"])
     sizes = {name: {"user": {"documents": 1, "bytes": len(part.encode())}} for name, part in parts.items()}
     atomic.write_json(directory / "stats.json", sizes)
-    context.progress.say(f"corpus: {cut:,} characters to train on, the {len(text) - cut:,} after them held out")
+    context.progress.say(
+        f"corpus: {len(parts['train']):,} characters to train on, the {len(parts['heldout']):,} after them held out"
+    )
 
 
 def _part(run: RunDirectory, name: str) -> str:
     return (run.stage("corpus") / name).read_bytes().decode("utf-8")
 
 
-def _tokenizer(context: StageContext[TextTokenizer]) -> None:
-    text = _part(context.run, TRAIN)
-    if context.settings.kind == "bpe":
-        train_tokenizer(context.settings, [text], context.directory)
-        return
-    new = sorted(set(_part(context.run, HELDOUT)) - set(text))
+def make_tokenizer(settings: TextTokenizer, training: str, heldout: str, directory: Path) -> Tokenizer:
+    """The tokenizer of a training text, written into `directory`. Raises `BadInput` if it lacks a character."""
+    if settings.kind == "bpe":
+        return train_tokenizer(settings, [training], directory)
+    new = sorted(set(heldout) - set(training))
     if new:
         named = " ".join(map(repr, new[:8])) + (" ..." if len(new) > 8 else "")
         raise BadInput(
             f"the held-out part has characters that the part before it lacks ({named}), so no model of "
             "characters can learn them; take them out of the text, or set tokenizer.kind to bpe"
         )
-    tokenizer = character_tokenizer(text, context.directory)
-    context.progress.say(f"tokenizer: {len(set(text))} different characters, {tokenizer.vocab_size} tokens")
+    return character_tokenizer(training, directory)
+
+
+def _tokenizer(context: StageContext[TextTokenizer]) -> None:
+    text = _part(context.run, TRAIN)
+    tokenizer = make_tokenizer(context.settings, text, _part(context.run, HELDOUT), context.directory)
+    if context.settings.kind == "characters":
+        context.progress.say(f"tokenizer: {len(set(text))} different characters, {tokenizer.vocab_size} tokens")
 
 
 def _shards(context: StageContext[NoSettings]) -> None:

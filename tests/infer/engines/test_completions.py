@@ -85,8 +85,9 @@ def no_llama(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     llama_context.library.cache_clear()
 
 
+@pytest.mark.usefixtures("no_llama")
 def test_what_is_not_installed_is_one_line(
-    no_llama: None, lm: LanguageModel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    lm: LanguageModel, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     for name, package in (("llama.cpp", "llama-cpp-python"), ("vllm", "vllm")):

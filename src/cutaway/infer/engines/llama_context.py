@@ -179,10 +179,10 @@ class Batch:
         wanted: Int[np.ndarray, " token"],
     ) -> Any:
         """The structure with these tokens in it, `size` at most."""
-        many = len(tokens)
+        self.struct.n_tokens = len(tokens)
+        many = self.struct.n_tokens
         self.tokens[:many], self.positions[:many] = tokens, positions
         self.sequences[:many], self.wanted[:many] = sequences, wanted
-        self.struct.n_tokens = many
         return self.struct
 
 
