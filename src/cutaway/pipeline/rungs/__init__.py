@@ -13,6 +13,7 @@ TITLES: dict[str, str] = {
     "autograd": "Autograd: an engine that records what it computes and finds every gradient; its graph, drawn",
     "backprop": "Backpropagation by hand: four equations, three levers, and a whole transformer block",
     "digits": "Digits: the 784-16-16-10 network, what takes it further, and a convolutional network",
+    "landscape": "A cost landscape: slices through it, the way down, saddle points and minima",
     "spam": "Spam or not: rules by hand, naive Bayes, bags of words, embeddings; calibration and a threshold to choose",
     "ngrams": "n-grams: counting, smoothing, and the first network that reads as far back",
     "words": "Word vectors: skip-gram and CBOW, analogies with honest ranks, directions, the bias of a text",
