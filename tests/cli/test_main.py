@@ -11,7 +11,7 @@ import typer
 
 from cutaway import __version__
 from cutaway.cli.main import app, run_command
-from cutaway.runs import CutawayError
+from cutaway.runs import CutawayError, Terminated
 
 
 def verbs() -> list[list[str]]:
@@ -97,6 +97,9 @@ def test_failures_and_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert "Traceback" in capsys.readouterr().err
     monkeypatch.setattr("cutaway.cli.run.bring", raising(KeyboardInterrupt()))
     assert run_command(["run", "demo"]) == 130
+    assert capsys.readouterr().err == "stopped; the same command carries on\n"
+    monkeypatch.setattr("cutaway.cli.run.bring", raising(Terminated()))
+    assert run_command(["run", "demo"]) == 143
     assert capsys.readouterr().err == "stopped; the same command carries on\n"
 
 

@@ -234,6 +234,20 @@ def test_several_texts_are_one(recipe: Path, tmp_path: Path) -> None:
     assert "".join(parts) == "b" * 600 + "\n\n" + "a" * 600 + "\n"
 
 
+def test_a_finished_run_can_be_profiled(recipe: Path, finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = ["--text", str(recipe.parent / "verse.txt")]
+    before = (finished / "manifest.json").read_bytes()
+    assert run_command(["pretrain", str(recipe), "--out", str(finished), *text, "--profile"]) == 0
+    assert "a step of 256 tokens" in capsys.readouterr().out
+    assert (finished / "manifest.json").read_bytes() == before
+
+
+def test_what_trains_many_models_is_not_profiled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["pretrain", "scaling", "--out", str(tmp_path / "run"), "--profile"]) == 2
+    assert "a recipe of kind scaling pretrains no single model" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.skipif(not SHAKESPEARE.exists(), reason="the shared development data is not here")
 def test_tinyshakespeare_has_nanogpts_sizes(tmp_path: Path) -> None:
     command = ["tokenizer", "train", "shakespeare", "--out", str(tmp_path / "run"), "--text", str(SHAKESPEARE)]

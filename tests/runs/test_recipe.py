@@ -101,6 +101,8 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
         ('[derived]\ndepth = "4"', 'derived.depth is "4", but should be a whole number'),
         ("[derived]\nbetas = 3", "derived.betas is 3, but should be a list in [ ]"),
         ('[derived]\nbetas = ["a", 1]', 'derived.betas.0 is "a", but should be a number'),
+        ("[derived]\nbetas = [1]", "my.toml: derived.betas has too few values"),
+        ("[pretrain]\nlearning_rate = inf", "pretrain.learning_rate is Infinity, but should be a finite number"),
         ("[derived]\nwidht = 3", "there is no key derived.widht; did you mean derived.width?"),
         ("[[ladder]]\n[[ladder]]\ndepht = 4", "there is no key ladder.1.depht; did you mean ladder.1.depth?"),
         ("[[ladder]]\ndepth = 0", "ladder.0.depth is 0, but should be at least 1"),
@@ -133,6 +135,11 @@ def test_overrides_are_named(override: str, message: str) -> None:
     with pytest.raises(BadInput) as caught:
         load_recipe(None, [override], Example)
     assert message in str(caught.value)
+
+
+def test_overrides_that_contradict_the_rest_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"my\.toml with --set pretrain\.depth=20: pretrain: a wide model has"):
+        load_recipe(write(tmp_path, '[pretrain]\nshape = "wide"'), ["seed=2", "pretrain.depth=20"], Example)
 
 
 def test_an_override_below_a_value(tmp_path: Path) -> None:

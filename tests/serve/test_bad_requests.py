@@ -221,7 +221,7 @@ def test_messages_the_template_cannot_say(live: Any) -> None:
 
 def test_no_such_place_and_no_such_method(live: Any) -> None:
     with live.client() as http:
-        error_of(http.get("/v1/absent"), 404)
+        assert "there is no /v1/absent here; the API is under /v1" in error_of(http.get("/v1/absent"), 404)["message"]
         error_of(http.get("/absent.js"), 404)
         error_of(http.get("/..%2f..%2fpyproject.toml"), 404)
         error_of(http.get(CHAT), 405)

@@ -114,9 +114,8 @@ def test_a_line_is_not_doubled_when_a_kill_follows(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_breaks_off_a_look_too(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, broken_off_at(8, signal.SIGINT))
-    assert not isinstance(caught.value, Terminated)
     assert position(tmp_path)["step"] == 8
 
 

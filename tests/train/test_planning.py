@@ -230,6 +230,8 @@ def test_names_of_devices() -> None:
         ("h10", "did you mean h100?"),
         ("abacus", "there are h100, .* and this"),
         ("0xh100", "no device at all"),
+        ("8h100", "did you mean 8xh100?"),
+        ("1000001xh100", "more than 1,000,000 devices"),
         ("8x", "there is no kind of device 8x"),
         ("", "names no devices"),
     ):

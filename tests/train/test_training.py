@@ -227,7 +227,7 @@ class Poisoned:
 
 def test_a_fault_is_named_with_its_batch_and_tensor(tmp_path: Path) -> None:
     feed = Poisoned({5})
-    with pytest.raises(CutawayError, match=r"step 5 of x, rows 20 to 23 .* the weight embed\.weight\)"):
+    with pytest.raises(CutawayError, match=r"step 6 of x, rows 20 to 23 .* the weight embed\.weight\)"):
         train(feed.model, feed, SETTINGS, tmp_path, SilentProgress(), unwatched(), "x")
 
 
@@ -247,7 +247,7 @@ def test_steps_that_are_not_finite_are_left_out_where_the_recipe_says_so(tmp_pat
     assert [step for step, loss in losses.items() if loss is None] == [6, 7, 31]
     assert losses[40] < 2
     endless = Poisoned(set(range(3, 40)))
-    with pytest.raises(CutawayError, match=r"step 11 of x.*8 steps before it were not either"):
+    with pytest.raises(CutawayError, match=r"step 12 of x.*8 steps before it were not either"):
         train(endless.model, endless, changed(nonfinite="skip"), tmp_path / "y", SilentProgress(), unwatched(), "x")
 
 

@@ -9,20 +9,23 @@ from cutaway.runs import BadInput
 
 LETTERS = {"T": 1e12, "B": 1e9, "M": 1e6, "k": 1e3}
 LARGE = 1e15
-MOST = 1e40
+LEAST, MOST = 1e-3, 1e40
 
 
 def amount_of(text: str, option: str) -> float:
     """The number that `300B`, `1.4T`, `11,200,000` or `5.76e23` stands for. Raises `BadInput` naming the option."""
-    found = re.fullmatch(r"\s*([\d.,_]+(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)\s*", text)
+    found = re.fullmatch(r"\s*(\d{1,3}(?:,\d{3})+(?:\.\d*)?|[\d._]+(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)\s*", text)
     try:
         number = float(found[1].replace(",", "").replace("_", "")) if found else math.nan
     except ValueError:
         number = math.nan
-    if found is None or not 0 < number < MOST:
-        raise BadInput(f"{option} {text} is no number above 0 and below {MOST:g}; write it as 300B, 1.4T or 5e9")
-    letter = found[2].upper().replace("G", "B").replace("K", "k")
-    return number * LETTERS.get(letter, 1.0)
+    letter = found[2].upper().replace("G", "B").replace("K", "k") if found else ""
+    number *= LETTERS.get(letter, 1.0)
+    if not LEAST <= number < MOST:
+        raise BadInput(
+            f"{option} {text} is no number from {LEAST:g} to below {MOST:g}; write it as 300B, 1.4T, 11,200,000 or 5e9"
+        )
+    return number
 
 
 def short(number: float) -> str:

@@ -64,12 +64,12 @@ def carry_out(
     """
     from cutaway.pipeline import run_recipe
     from cutaway.pipeline.together import follow
-    from cutaway.runs import RunDirectory
+    from cutaway.runs import RunDirectory, Terminated
     from cutaway.train.distributed import processes
 
     if not processes().is_first:
         # How it came to be stopped the first one says.
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt, Terminated):
             follow(stages, processes())
         raise typer.Exit
     run = RunDirectory(directory)

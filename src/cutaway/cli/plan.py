@@ -50,7 +50,7 @@ def plan(
     ] = None,
     tokens: Annotated[str | None, typer.Option("--tokens", metavar="N", help="Tokens to train on: 300B.")] = None,
     hours: Annotated[float | None, typer.Option("--hours", metavar="N", help="A budget in hours.")] = None,
-    money: Annotated[float | None, typer.Option("--money", metavar="N", help="A budget in dollars.")] = None,
+    money: Annotated[str | None, typer.Option("--money", metavar="N", help="A budget in dollars.")] = None,
     flops: Annotated[str | None, typer.Option("--flops", metavar="N", help="A budget in operations: 5.76e23.")] = None,
     on: Annotated[
         str, typer.Option("--on", metavar="[NUMBERx]KIND", help="Devices: h100, 8xh100, this (measured now).")
@@ -95,9 +95,9 @@ def plan(
         raise BadInput(f"{model} and --depth {depth} are two models; give one")
     if optimizer not in ("muon", "adamw"):
         raise BadInput(f"--optimizer {optimizer} is unknown; it is muon or adamw")
-    for name, value in (("--hours", hours), ("--money", money), ("--mfu", mfu), ("--price", price), ("--watts", watts)):
-        if value is not None and not 0 < value < 1e18:
-            raise BadInput(f"{name} {value:g} is no number above 0")
+    for name, value in (("--hours", hours), ("--mfu", mfu), ("--price", price), ("--watts", watts)):
+        if value is not None and not 1e-6 <= value < 1e18:
+            raise BadInput(f"{name} {value:g} is no number from 1e-06 to below 1e+18")
     if mfu is not None and mfu > 1:
         raise BadInput(f"--mfu {mfu:g} is more than all; give a share such as 0.4")
     named = _named(model) if model else None
@@ -111,7 +111,7 @@ def plan(
         tokens=amount_of(tokens, "--tokens") if tokens else None,
         flops=amount_of(flops, "--flops") if flops else None,
         hours=hours,
-        money=money,
+        money=amount_of(money.removeprefix("$"), "--money") if money else None,
         length=length,
         rows=rows,
         recompute=recompute,

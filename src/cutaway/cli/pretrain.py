@@ -39,15 +39,16 @@ def pretrain(
         bring(recipe, until="pretrain", out=out, seed=seed, text=text, sets=sets, again=again)
         return
     from cutaway.cli.profile_table import table_of
-    from cutaway.pipeline.profiling import has_shards, profile_pretraining
+    from cutaway.pipeline.profiling import has_shards, pretrains_one_model, profile_pretraining
     from cutaway.runs import RunDirectory
 
     resolved, stages, run = resolve(recipe, out=out, seed=seed, text=text, sets=sets)
+    pretrains = pretrains_one_model(resolved)
     # A run that has its shards is looked at as it is, whatever else is in it.
     if not has_shards(RunDirectory(run)):
         carry_out(resolved, stages, run, until="shards", again=again)
     console = Console(highlight=False)
     console.print("\nprofiling some steps; compiling takes half a minute the first time")
-    seen = profile_pretraining(RunDirectory(run), resolved)
+    seen = profile_pretraining(RunDirectory(run), pretrains)
     for part in table_of(seen):
         console.print(part)

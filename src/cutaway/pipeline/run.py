@@ -113,7 +113,7 @@ def _manifest(run: RunDirectory, seed: int) -> Manifest:
 def _must_exist(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists():
-            raise BadInput(f"there is no file or folder {path}")
+            raise BadInput(f"there is no file or folder {path}; the run reads it: put it there, or name another")
 
 
 def _outdated(every: Sequence[AnyStage], recipe: AnyRecipe, run: RunDirectory, manifest: Manifest) -> list[AnyStage]:

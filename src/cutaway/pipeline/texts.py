@@ -149,7 +149,7 @@ def in_two(text: str, heldout_fraction: float) -> dict[str, str]:
     parts = {"train": text[:cut], "heldout": text[cut:]}
     for name, part in parts.items():
         if not part.strip():
-            raise BadInput(f"too little text ({len(text):,} in characters): its part {name} is empty; give more")
+            raise BadInput(f"too little text ({len(text):,} characters): its part {name} is empty; give more")
     return parts
 
 
@@ -204,10 +204,15 @@ def _shards(context: StageContext[NoSettings]) -> None:
     context.progress.say(f"tokens to train on: {n:,}")
 
 
+def passes_of(run: RunDirectory, settings: PretrainSettings, seed: int) -> Passes:
+    """What a run's model is pretrained on."""
+    return Passes(read_shard(run.stage("shards") / SHARD), settings.row_length, seed)
+
+
 def _pretrain(context: StageContext[PretrainSettings]) -> None:
     run, settings, directory, progress = context.run, context.settings, context.directory, context.progress
     tokenizer = tokenizer_of(run)
-    feed = Passes(read_shard(run.stage("shards") / SHARD), settings.row_length, context.seed)
+    feed = passes_of(run, settings, context.seed)
     progress.say(f"{settings.steps * settings.batch_rows / feed.rows:.1f} passes through the text")
     pretrain(settings, tokenizer, feed, directory, progress, _watch(context), context.seed, context.processes)
 

@@ -19,5 +19,8 @@ class BadInput(CutawayError):
     exit_code = 2
 
 
-class Terminated(KeyboardInterrupt):
-    """The process was asked to end by SIGTERM; like Ctrl-C, it is no failure."""
+class Terminated(BaseException):
+    """The process was asked to end by SIGTERM; like Ctrl-C, it is no failure.
+
+    No `KeyboardInterrupt`, for libraries make Ctrl-C's exit code of that.
+    """

@@ -22,7 +22,7 @@ class Settings(BaseModel):
     A string literal under a field documents it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -116,10 +116,14 @@ def _explain(
     first = min(wrong, key=lambda detail: detail["type"] == "missing")
     location = _key_location(model, first["loc"])
     key = _dotted(location) or "the recipe"
-    where = next((said for at, said in origins.items() if location[: len(at)] == at), source)
+    within = [said for at, said in origins.items() if at[: len(location)] == location]
+    among = f"{source} with {' '.join(within)}" if within else source  # what is said of a section may be due to these
+    where = next((said for at, said in origins.items() if location[: len(at)] == at), among)
     match first["type"]:
         case "extra_forbidden":
             return BadInput(f"{where}: there is no key {key}{_suggestion(model, location)}")
+        case "missing" if location and isinstance(location[-1], int):
+            return BadInput(f"{where}: {_dotted(location[:-1])} has too few values")
         case "missing":
             return BadInput(f"{where}: the key {key} is needed and not given")
         case "value_error":
@@ -156,6 +160,7 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "text in quotes",

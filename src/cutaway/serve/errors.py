@@ -95,6 +95,10 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def _http(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers) if error.headers else None
+        if error.status_code == 404:
+            # Nothing in a base address that a client was given wrongly says what would be right.
+            message = f"there is no {request.url.path[:100]} here; the API is under /v1, and /openapi.json lists it"
+            return ApiError(404, message, code="unknown_url", headers=headers).response(request.scope)
         return ApiError(error.status_code, str(error.detail), headers=headers).response(request.scope)
 
     @app.exception_handler(CutawayError)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cutaway.runs import BadInput, atomic
+from cutaway.runs import BadInput, Terminated, atomic
 from cutaway.train import sharded, sharded_checkpoint
 from cutaway.train.step import Alone
 
@@ -90,7 +90,7 @@ class Checkpoints:
         """Within the block, being stopped leaves a checkpoint of where the run stands; all is written at its end."""
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             self.save(*state())
             self.wait()
             # Who ends first has the others ended.

@@ -95,6 +95,7 @@ KINDS: dict[str, DeviceKind] = {
         ),
     )
 }
+MOST_DEVICES = 1_000_000
 THIS = "this"
 """The name of the machine at hand, which is measured."""
 OWN_SHARE = 0.6
@@ -113,9 +114,14 @@ def devices_of(text: str) -> tuple[int | None, DeviceKind]:
     count, name = found.groups()
     if count is not None and int(count) < 1:
         raise BadInput(f"{text!r} is no device at all; give at least one")
+    if count is not None and int(count) > MOST_DEVICES:
+        raise BadInput(f"{text!r} are more than {MOST_DEVICES:,} devices; give fewer")
     if name == THIS:
         return None if count is None else int(count), this_machine()
     if name not in KINDS:
+        bare = name.lstrip("0123456789")
+        if bare in KINDS:
+            raise BadInput(f"there is no kind of device {name}; did you mean {name.removesuffix(bare)}x{bare}?")
         near = [kind for kind in KINDS if kind.startswith(name)] or difflib.get_close_matches(name, KINDS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(KINDS)} and {THIS}"
         raise BadInput(f"there is no kind of device {name}; {hint}")

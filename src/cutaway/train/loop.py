@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cutaway.runs import CutawayError, MetricsLog, Progress, SilentProgress
+from cutaway.runs import CutawayError, MetricsLog, Progress, SilentProgress, Terminated
 from cutaway.runs.manifest import peak_memory
 from cutaway.train.checkpoint import Checkpoints, Position, put_weights, trained_weights, weights_of
 from cutaway.train.distributed import gather, gathered_in, parallelise
@@ -276,7 +276,7 @@ class Training:
         try:
             with self.stopping.let_go():
                 return look()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated):
             if self.stopping.asked is None:
                 raise
             return None
@@ -317,7 +317,7 @@ class Training:
         first = first_not_finite(self.whole, self.objective, there, settings.rows_at_once)
         rows = f"rows {step * settings.batch_rows:,} to {(step + 1) * settings.batch_rows - 1:,}"
         what = (
-            f"the loss or its gradient is not finite at step {step} of {self.name}, {rows} "
+            f"the loss or its gradient is not finite at step {step + 1} of {self.name}, {rows} "
             f"(loss {outcome.loss}, norm {outcome.norm}; the first that is not is {first})"
         )
         if settings.nonfinite == "skip" and self.position.skipped < MOST_SKIPPED:
@@ -327,7 +327,7 @@ class Training:
         self.checkpoints.wait()
         raise CutawayError(
             f"{what}; {again}what was trained before is kept; lower the learning rates and train anew, or leave such "
-            "steps out with nonfinite = skip"
+            "steps out by setting nonfinite to skip"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from cutaway.runs.recipe import Settings
 from cutaway.train import sharded
+
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OptimizerSettings(Settings):
@@ -22,7 +24,9 @@ class OptimizerSettings(Settings):
     muon_lr: float = Field(default=0.02, gt=0, description="learning rate of the blocks' matrices")
     adamw_lr: float = Field(default=0.004, gt=0, description="learning rate of embeddings and norm gains")
     momentum: float = Field(default=0.95, ge=0, lt=1, description="Muon's momentum")
-    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="AdamW's decay rates of its two moments")
+    betas: tuple[DecayRate, DecayRate] = Field(
+        default=(0.9, 0.95), description="AdamW's decay rates of its two moments"
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="decay a step, times the learning rate, of every matrix")
 
 

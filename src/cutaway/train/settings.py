@@ -35,7 +35,7 @@ class LoopSettings(Settings):
     warmup: float = Field(default=0.02, ge=0, le=1, description="share of the steps in which the learning rate rises")
     decay: float = Field(default=0.5, ge=0, le=1, description="share of the steps in which it falls, if it is stable")
     final: float = Field(default=0.0, ge=0, le=1, description="where it falls to, as a share of the highest")
-    clip: float = Field(default=1.0, gt=0, description="largest norm of a step's gradient")
+    clip: float = Field(default=1.0, gt=0, allow_inf_nan=True, description="largest norm of a step's gradient")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of each branch's output that is left out")
     z_loss: float = Field(default=0.0, ge=0, description="weight of log² of the softmax's denominator")
     ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the average of the weights; 0: no average")

@@ -111,7 +111,8 @@ def _descent(data: ImageData, settings: LandscapeSettings, seed: int, progress: 
 def _around(data: ImageData, descent: Descent, settings: LandscapeSettings, seed: int, progress: Progress) -> Found:
     """The slice along random directions."""
     tested = accuracy(outputs(descent.network, data.test_x), data.test_y)
-    rng = np.random.default_rng(seed)
+    # Not the seed alone: the first direction would be the weights that the network began with, drawn from the same.
+    rng = np.random.default_rng([seed, 1])
     d, e = filter_normalised(descent.network, rng), filter_normalised(descent.network, rng)
     places = shadow(descent.path, d, e)
     whole = descent.path[0] - descent.path[-1]
