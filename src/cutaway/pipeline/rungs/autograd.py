@@ -240,7 +240,7 @@ The engine of `ladder/autograd.py` was checked operation by operation; two nets 
 Its inputs are the ink in the four quarters of an image (standardised), its output says how sure it is that a {other}
 and not a {one} was shown, and L is the squared error. Left: the graph that the engine recorded, values found from the
 top down, gradients (below each value) from the bottom up; sharp corners are inputs and parameters, round ones are what
-an operation gave. Right: the same net as circles and lines, its weights as they were drawn at random, orange positive
+an operation gave. Right: the same net as circles and lines, its weights as they were drawn at random, red positive
 and blue negative; and how each weight should move, were it for this image alone. `graph.dot` is the graph for Graphviz.
 
 ![](graph.svg)

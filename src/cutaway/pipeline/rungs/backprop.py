@@ -284,7 +284,7 @@ goes on to the layer before.
 
 In numbers, for the output of {label} and the five most active neurons before it:
 
-{markdown_table(["Neuron", "Activation", "Its weight", f"Asked of it by {label}", "Asked by all"], neurons)}
+{markdown_table(["Neuron", "Activation", "Weight asked to move", f"Asked of it by {label}", "Asked by all"], neurons)}
 
 In the first layer the activations before are the image itself, so each neuron's weights are to move by a copy of it:
 

@@ -141,9 +141,7 @@ def train_wide(
     if not bare:
         practice = Practice(settings.wide_updates, decay=0.05, shift=_shift(data, settings))
     name = f"{'-'.join(map(str, sizes))}, ReLU, cross-entropy, AdamW"
-    return _fitted(
-        name if bare else "the same with dropout, weight decay, shifts", network, data, practice, seed, progress
-    )
+    return _fitted(name if bare else f"{name}, dropout, weight decay, shifts", network, data, practice, seed, progress)
 
 
 def train_cnn(data: ImageData, settings: DigitsSettings, seed: int, progress: Progress) -> Trained:
@@ -289,7 +287,7 @@ def _seen(data: ImageData, small: Trained, cnn: Trained) -> Found:
     digit = data.test_x[0]
     maps = convolve(digit[None], filters[:, None])
     text = (
-        "The weights of each of the 16 neurons of the first hidden layer, as an image: ink that falls on orange "
+        "The weights of each of the 16 neurons of the first hidden layer, as an image: ink that falls on red "
         "excites the neuron, ink on blue inhibits it. One might hope for edges and strokes; there are blots, for "
         "nothing asks more of them than that the next layer can tell the classes apart.\n\n"
         "![Weights of 16 neurons](neurons.svg)\n\n"
@@ -358,8 +356,9 @@ def _by_heart(data: ImageData, settings: DigitsSettings, seed: int, progress: Pr
     ]
     text = (
         f"A network of 256 hidden neurons learns {n} images. Soon it knows them by heart, and while its loss on them "
-        "goes to nought (the faint line), that on test images rises again: it is ever surer, also where it is wrong. "
-        f"Early stopping keeps the weights of the step at which {n} other images had their lowest loss.\n\n"
+        "goes to nought (the faint line), that on test images stops falling or rises again: it is ever surer, also "
+        f"where it is wrong. Early stopping keeps the weights of the step at which {n} other images had their "
+        "lowest loss.\n\n"
         + markdown_table(["", "Training", "loss", f"{len(test[1]):,} test images", "loss"], rows)
         + "\n\n![Loss on test images](few.svg)"
     )

@@ -239,7 +239,8 @@ def learning_chart(table: Mapping[str, Row], references: Sequence[Reference]) ->
     # What comes of the first few steps would press all else together.
     low = min((y for line in series for _, y in line.points), default=0.0)
     low = min([low, *(each.y for each in references)])
-    return draw(Chart(title, series, "tokens read", references=references, y_range=(low - 0.05, low + 1.5)))
+    high = max([low + 1.5, *(line.points[-1][1] + 0.1 for line in series)])
+    return draw(Chart(title, series, "tokens read", references=references, y_range=(low - 0.05, high)))
 
 
 def report(text: RunningText, settings: TableSettings, table: Mapping[str, Row], pictures: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from cutaway.evals.charts import Chart, Series, draw
 from cutaway.evals.markdown import markdown_table
 from cutaway.evals.measures import duration
 from cutaway.evals.plates import scatter
-from cutaway.ladder.word_geometry import Question, Ranks
+from cutaway.ladder.word_geometry import DRAWN, Question, Ranks
 from cutaway.ladder.word_lists import ANALOGIES, GENDER, questions_of, read_questions, read_ratings
 from cutaway.ladder.word_vectors import Kind, Lesson, WordVectors, WordVectorSettings, train_word_vectors
 from cutaway.ladder.word_windows import Text, read_text
@@ -188,7 +188,7 @@ def _said(name: str, answers: Answers) -> Iterator[str]:
             f"{_share(ranks.by_neighbour == 1):.1%} by nearness alone), median rank {np.median(ranks.among_others):.0f}"
         )
     for test, found in list(answers.associations.items())[:1]:
-        yield f"{name}: {test}: effect {found.effect:.2f}, p = {found.p:.2g}"
+        yield f"{name}: {test}: effect {found.effect:.2f}, p {_chance(found.p)}"
 
 
 def _loss_picture(lessons: Mapping[str, Lesson]) -> str:
@@ -290,9 +290,14 @@ def _similarity_table(asked: Mapping[str, Answers]) -> Iterator[str]:
         yield markdown_table(["", "file", "ρ", "pairs"], rows, text_columns=2)
 
 
+def _chance(p: float) -> str:
+    """A share of the divisions that were drawn; that there was none among them does not make it nought."""
+    return f"= {p:.2g}" if p else f"< {1 / DRAWN:g}"
+
+
 def _weat_table(asked: Mapping[str, Answers]) -> Iterator[str]:
     rows = [
-        [name, test, f"{found.effect:.2f}", f"{found.p:.2g}"]
+        [name, test, f"{found.effect:.2f}", _chance(found.p).removeprefix("= ")]
         for name, answers in asked.items()
         for test, found in answers.associations.items()
     ]
