@@ -159,6 +159,9 @@ def test_writing_to_a_form(model: str, capsys: pytest.CaptureFixture[str], tmp_p
         (["--presence-penalty", "3"], "presence_penalty is 3.0; it must lie between -2.0 and 2.0"),
         (["--draft", "nowhere"], "there is no model at nowhere"),
         (["--logprobs", "--top", "5000"], "top is 5000"),
+        (["--length-penalty", "2"], "give --beams too"),
+        (["--draft-tokens", "9"], "give --draft or --lookup too"),
+        (["--stop-id", "99999999"], "--stop-id 99999999 is no token of"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

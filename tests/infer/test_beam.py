@@ -14,7 +14,7 @@ import zoo
 from cutaway.infer import Beams, Session
 from cutaway.infer.beam import beam_search
 from cutaway.model import ModelConfig, Transformer, load_model, save_model
-from cutaway.runs import BadInput
+from cutaway.runs import BadInput, CutawayError
 
 transformers = pytest.importorskip("transformers")
 
@@ -141,6 +141,14 @@ def test_the_context_bounds_the_search(model: Transformer) -> None:
     full = Session(model)
     full.read([5] * 64)
     assert beam_search(full, Beams(3), max_tokens=50, stop_ids=[]) == []
+
+
+def test_a_damaged_model_has_no_beams(model: Transformer) -> None:
+    session = Session(model)
+    session.read([5])
+    session.logits = torch.full_like(session.logits, torch.nan)
+    with pytest.raises(CutawayError, match="no token a probability"):
+        beam_search(session, Beams(2), max_tokens=3, stop_ids=[])
 
 
 @pytest.mark.parametrize(

@@ -206,6 +206,8 @@ def test_damaged_logits_are_told() -> None:
     for bad in (torch.full((1, V), math.nan), torch.full((1, V), -math.inf)):
         with pytest.raises(CutawayError, match="no token a probability"):
             Sampling(1.0).choose(bad, torch.Generator())
+        with pytest.raises(CutawayError, match="no token a probability"):
+            GREEDY.choose(bad, torch.Generator())
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9).filter(lambda p: sum(p) > 1e-6), st.integers(0, 1000))

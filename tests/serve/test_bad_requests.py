@@ -155,6 +155,24 @@ def test_unknown_parameters_name_the_nearest(live: Any) -> None:
     assert "'temperature'" in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "message"),
+    [
+        (CHAT, {"stop": ["a"] * 5}, "at most 4"),
+        (TEXT, {"prompt": []}, "at least 1"),
+        (TEXT, {"prompt": [-1]}, "greater than or equal to 0"),
+        (TEXT, {"prompt": 3}, "string"),
+        (CHAT, {"response_format": {"type": "json_schema"}}, "response_format.json_schema: Field required"),
+    ],
+)
+def test_what_may_be_of_several_types_is_told_of_the_one_that_was_given(
+    live: Any, path: str, change: dict[str, Any], message: str
+) -> None:
+    needed = {"messages": HELLO} if path == CHAT else {"prompt": "x"}
+    with live.client() as http:
+        assert message in error_of(http.post(path, json={"model": "demo", **needed, **change}))["message"]
+
+
 def test_unknown_model(live: Any) -> None:
     with live.client() as http:
         for path, body in [(CHAT, {"messages": HELLO}), (TEXT, {"prompt": "x"}), ("/api/tokenize", {"text": "x"})]:

@@ -37,6 +37,8 @@ SEARCH = "Searching instead of drawing"
 AHEAD = "Guessing ahead: the same text, sooner"
 SHOW = "What is shown"
 
+DRAFTED = 4
+"""Tokens that are guessed at a time."""
 EARLY: dict[str, bool | Literal["never"]] = {"no": False, "yes": True, "never": "never"}
 
 
@@ -216,7 +218,7 @@ def generate(
     ] = False,
     draft_tokens: Annotated[
         int, typer.Option("--draft-tokens", min=1, rich_help_panel=AHEAD, help="How many tokens to guess at a time.")
-    ] = 4,
+    ] = DRAFTED,
     logprobs: Annotated[
         bool, typer.Option("--logprobs", rich_help_panel=SHOW, help="How likely each token was, in a table.")
     ] = False,
@@ -242,6 +244,10 @@ def generate(
         if schema is not None:
             raise BadInput("--json-object is any object, and --json-schema says which; choose one")
         schema = '{"type": "object"}'
+    if not beams and (length_penalty != 1.0 or early_stopping != "no"):
+        raise BadInput("--length-penalty and --early-stopping belong to beam search; give --beams too")
+    if draft_tokens != DRAFTED and not (draft or lookup):
+        raise BadInput("--draft-tokens needs somebody who guesses; give --draft or --lookup too")
     decoding = Decoding(
         sampling,
         max_tokens,
@@ -259,6 +265,9 @@ def generate(
     make = opener(engine)
     offer(model)
     lm = load(model)
+    for id_ in stop_id or ():
+        if id_ >= lm.config.vocab_size:
+            raise BadInput(f"--stop-id {id_} is no token of {model}, which has {lm.config.vocab_size:,}")
     if draft is not None:
         offer(draft)
         decoding = replace(decoding, draft=load(draft))

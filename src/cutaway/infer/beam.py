@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cutaway.infer.generate import Session
-from cutaway.runs import BadInput
+from cutaway.infer.sampling import DAMAGED
+from cutaway.runs import BadInput, CutawayError
 
 MOST_BEAMS = 256
 
@@ -131,6 +132,8 @@ def continued(
     before = torch.tensor([each.total if each else 0.0 for each in running], device=logprobs.device)
     totals = logprobs + before[:, None]
     best, places = totals.flatten().topk(min(looked_at, totals.numel()))
+    if not bool(best[0].isfinite()):
+        raise CutawayError(DAMAGED)
     likeliest = logprobs.topk(min(top, logprobs.shape[-1]))
     ended: list[Hypothesis] = []
     going: list[Hypothesis] = []

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cutaway.infer.penalties import History
-from cutaway.infer.sampling import draw
+from cutaway.infer.sampling import draw, likeliest
 from cutaway.infer.unfinished import Unfinished
 from cutaway.runs import CutawayError
 
@@ -45,10 +45,7 @@ def _together(group: Sequence[Unfinished], logits: Tensor) -> list[int | Excepti
     history = History.joined(histories) if histories else None
     allowed = _allowed(group, logits)
     if sampling.temperature == 0:
-        best = sampling.scores(logits, history, allowed).max(-1)
-        if not bool(best.values.isfinite().all()):
-            raise CutawayError("the model gives no token a probability; its weights may be damaged")
-        return list(best.indices.tolist())
+        return list(likeliest(sampling.scores(logits, history, allowed)).tolist())
     shares = sampling.distribution(logits, history, allowed)
     return [_drawn(shares[i : i + 1], completion.generator) for i, completion in enumerate(group)]
 

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cutaway.infer.generate import Session, Step, TextStream, step_of
-from cutaway.runs import BadInput
+from cutaway.infer.sampling import DAMAGED
+from cutaway.runs import BadInput, CutawayError
 from cutaway.tokens import Tokenizer
 
 MOST_CANDIDATES = 256
@@ -62,6 +63,8 @@ def contrastive_search(
     said = directions(read)
     for _ in range(min(max_tokens, session.room)):
         chances, tokens = session.logits[0].float().softmax(-1).topk(min(contrast.candidates, session.logits.shape[-1]))
+        if not bool(chances[0].isfinite()):
+            raise CutawayError(DAMAGED)
         hidden = read_apart(session, tokens)
         toward = directions(hidden)
         likeness = (toward @ said.T).amax(-1)

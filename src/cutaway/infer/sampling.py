@@ -13,6 +13,7 @@ from torch import Tensor
 from cutaway.infer.penalties import Biases, History, biased, penalised
 from cutaway.runs import BadInput, CutawayError
 
+DAMAGED = "the model gives no token a probability; its weights may be damaged"
 COLDEST = 1e-30
 """Temperatures below are taken for this, so that no quotient of a logit leaves the range of float32."""
 
@@ -141,8 +142,16 @@ class Sampling:
     ) -> Int[Tensor, " batch"]:
         """Draw one token for each row. `history` is not changed."""
         if self.temperature == 0:
-            return self.scores(logits, history, allowed).argmax(-1)
+            return likeliest(self.scores(logits, history, allowed))
         return draw(self.distribution(logits, history, allowed), generator)
+
+
+def likeliest(scores: Float[Tensor, "batch vocab"]) -> Int[Tensor, " batch"]:
+    """The token with the highest score of each row. Raises `CutawayError` where that is no number."""
+    best = scores.max(-1)
+    if not bool(best.values.isfinite().all()):
+        raise CutawayError(DAMAGED)
+    return best.indices
 
 
 def draw(probabilities: Float[Tensor, "batch vocab"], generator: torch.Generator) -> Int[Tensor, " batch"]:
@@ -151,7 +160,7 @@ def draw(probabilities: Float[Tensor, "batch vocab"], generator: torch.Generator
     cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1:]
     if not bool((total > 0).all()):
-        raise CutawayError("the model gives no token a probability; its weights may be damaged")
+        raise CutawayError(DAMAGED)
     drawn = torch.rand(len(total), 1, generator=generator, dtype=torch.float64, device=generator.device)
     drawn = drawn.to(cumulative.device) * total
     return torch.searchsorted(cumulative, drawn, right=True).squeeze(-1).clamp(max=probabilities.shape[-1] - 1)

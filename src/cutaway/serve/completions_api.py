@@ -136,7 +136,9 @@ class Continuation:
     def _prompt_logprobs(self, top: int) -> TextLogprobs:
         # Of the first token, which nothing stands before, there is nothing to be thought.
         rest = sum(len(piece.text) for piece in self.prompted)
-        shaped = text_logprobs(self.lm, self.prompted, top, max(0, len(self.prompt.text) - rest))
+        shaped = text_logprobs(self.lm, self.prompted, top, len(self.prompt.text) - rest)
+        # SentencePiece puts a space before the first word, which the prompt has not.
+        shaped.text_offset = [max(0, offset) for offset in shaped.text_offset]
         shaped.tokens.insert(0, token_name(self.lm, self.prompt.ids[0]))
         shaped.token_logprobs.insert(0, None)
         shaped.top_logprobs.insert(0, None)

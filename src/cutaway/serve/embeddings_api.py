@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cutaway.infer import LanguageModel
 from cutaway.infer.language_model import pooled
+from cutaway.runs import CutawayError
 from cutaway.serve.answering import ClientGone
 from cutaway.serve.errors import ApiError
 from cutaway.serve.record import record_of
@@ -83,10 +84,16 @@ def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 @torch.inference_mode()
 def embedded(lm: LanguageModel, texts: Sequence[Sequence[int]]) -> Float[Tensor, "text d_model"]:
-    """Each text's token ids as one vector of length one: the mean of its tokens' last hidden states."""
+    """Each text's token ids as one vector of length one: the mean of its tokens' last hidden states.
+
+    Raises `CutawayError` where that is no number.
+    """
     encoder = lm.model.encoder if lm.config.kind == "encoder-decoder" else lm.model
     assert encoder is not None
-    return pooled(lm.model, encoder, texts).float()
+    vectors = pooled(lm.model, encoder, texts).float()
+    if not bool(vectors.isfinite().all()):
+        raise CutawayError("the model makes no numbers of a text; its weights may be damaged")
+    return vectors
 
 
 def _read(lm: LanguageModel, text: str | Sequence[int], at: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -106,14 +107,23 @@ def add_error_handlers(app: FastAPI) -> None:
         return describe_failure(error).response(request.scope)
 
 
+def _telling(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The first complaint; of a field that may be of several types, that about the one which was given."""
+    field = errors[0]["loc"][:2]
+    about = [each for each in errors if each["loc"][:2] == field]
+    return next((each for each in about if not each["type"].endswith("_type")), errors[0])
+
+
 def _from_validation(error: RequestValidationError) -> ApiError:
     """The first of pydantic's complaints, as one sentence; the offending value is not quoted back."""
-    first = error.errors()[0]
+    first = _telling(error.errors())
     kind, context = first["type"], first.get("ctx") or {}
     if kind == "json_invalid":
         return ApiError(400, f"the body is not valid JSON: {context.get('error', 'syntax error')}", code="invalid_json")
     # Names of union branches ("str", "list[...]", a shape's) are pydantic's own and mean nothing to a caller.
     path = [part for part in first["loc"][1:] if isinstance(part, int) or part.replace("_", "").isalnum()]
+    # And a shape that is chosen by a tag has the tag in its path, beside the field of that name.
+    path = [part for at, part in enumerate(path) if isinstance(part, int) or part != path[at - 1] or not at]
     while path and (path[-1] in ("str", "list", "int") or str(path[-1])[:1].isupper()):
         path.pop()
     param = context.get("param") or ".".join(str(part) for part in path) or None
