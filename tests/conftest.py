@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -36,3 +37,9 @@ def load_module() -> Callable[[Path], ModuleType]:
         return module
 
     return load
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the tests that send it: a shell's background jobs, and all that they start, ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

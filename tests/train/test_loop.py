@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
                 model.ln_final.weight[0] = torch.nan
         return {}
 
-    with pytest.raises(CutawayError, match="not finite at step 20"):
+    with pytest.raises(CutawayError, match="not finite at step 21"):
         train(new_model(), counting_rows(), SETTINGS, tmp_path, SilentProgress(), Watch(20, poison), "counting")
     assert [row["step"] for row in MetricsLog.read(tmp_path / "metrics.jsonl")][-1] == 20
 
