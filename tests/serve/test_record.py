@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,16 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def requests_told(file: Path, count: int) -> list[dict[str, Any]]:
+    """The lines of `count` requests: each is written when its request is over, perhaps after its answer is read."""
+    until = time.monotonic() + 30
+    while True:
+        told = [line for line in lines_of(file) if line["event"] == "request"]
+        if len(told) >= count or time.monotonic() > until:
+            return told
+        time.sleep(0.01)
+
+
 def test_a_line_a_request_without_content(live: Any, tmp_path: Path) -> None:
     file = tmp_path / "logs" / "log.jsonl"
     with log_to(file), live.client() as http:
@@ -31,8 +42,7 @@ def test_a_line_a_request_without_content(live: Any, tmp_path: Path) -> None:
         http.post(CHAT, json={**BODY, "model": "absent\nmodel"})
         http.get("/v1/models/with%0Aa line")
         http.post(CHAT, json={**BODY, "messages": [{"role": "user", "content": "fail"}]})
-    lines = [line for line in lines_of(file) if line["event"] == "request"]
-    first, streamed, absent, odd, failed = lines
+        first, streamed, absent, odd, failed = requests_told(file, 5)
     assert first["id"] == answer.headers["x-request-id"]
     assert (first["status"], first["model"], first["finish"], first["caller"]) == (
         200, "demo", ["stop"], "address:127.0.0.1",
@@ -53,7 +63,7 @@ def test_content_where_it_is_asked_for(serve_live: Any, tmp_path: Path) -> None:
     live = serve_live(log_content=True)
     with log_to(tmp_path / "log"), live.client() as http:
         http.post(CHAT, json=BODY)
-    (line,) = lines_of(tmp_path / "log")
+        (line,) = requests_told(tmp_path / "log", 1)
     assert SECRET in line["content"]["prompts"][0]
     assert line["content"]["answers"] == [f"You said: {SECRET}"]
 
