@@ -4,8 +4,9 @@
     .venv-oracles/bin/python bench/lm_eval_scores.py smollm2-135m --data TASKS # TASKS: a folder of *.jsonl.gz
 
 `local-completions` asks for the log-probabilities of echoed prompts and for continuations, `local-chat-completions` for
-answers. Tasks: ARC-easy (likelihood of each choice), LAMBADA (whether greedy decoding would write the word), and the
-same words written. It fails (exit code 1) where a score differs.
+answers. Tasks: ARC-easy, PIQA, BoolQ, OpenBookQA, COPA, CommonsenseQA (the likelihood of each choice), LAMBADA (whether
+greedy decoding would write the word), the same words and the answers of Jeopardy written. It fails (exit code 1) where
+a score differs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from cutaway.evals.markdown import markdown_table
 from cutaway.infer import load
 from cutaway.infer.export import export
 
+CHOICES = {"arc_easy": "\nAnswer:", "piqa": "Answer:", "boolq": "", "openbook_qa": "", "copa": "", "commonsense_qa": ""}
+"""Tasks of several choices, each with what comes between its question and them."""
+
 LONGEST = 0.02
 """How far a log-likelihood may be off, in nats: the sums are the same numbers added in another order."""
 
@@ -44,28 +48,36 @@ def task(name: str, file: Path, **settings: Any) -> dict[str, Any]:
 
 
 def tasks(folder: Path, work: Path, limit: int) -> list[dict[str, Any]]:
-    files: dict[str, Path] = {}
-    for name in ("arc_easy", "lambada_openai"):
+    def first(name: str) -> Path:
         with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as source:
             rows = [json.loads(line) for line, _ in zip(source, range(limit), strict=False)]
-        files[name] = work / f"{name}.jsonl"
-        files[name].write_text("".join(json.dumps(row) + "\n" for row in rows))
+        file = work / f"{name}.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return file
+
     accuracy = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
-    return [
+    choices = [
         task(
-            "arc_easy_local", files["arc_easy"], output_type="multiple_choice", doc_to_text="{{query}}\nAnswer:",
+            f"{name}_local", first(name), output_type="multiple_choice", doc_to_text=f"{{{{query}}}}{prompted}",
             doc_to_choice="{{choices}}", doc_to_target="{{gold}}", metric_list=accuracy,
-        ),
+        )
+        for name, prompted in CHOICES.items()
+    ]  # fmt: skip
+    lambada = first("lambada_openai")
+    written = {
+        "output_type": "generate_until",
+        "doc_to_text": "{{context}}",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8, "do_sample": False},
+        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+    }
+    return [
+        *choices,
         task(
-            "lambada_local", files["lambada_openai"], output_type="loglikelihood", doc_to_text="{{context}}",
+            "lambada_local", lambada, output_type="loglikelihood", doc_to_text="{{context}}",
             doc_to_target="{{' ' + continuation}}", metric_list=accuracy,
         ),
-        task(
-            "lambada_written", files["lambada_openai"], output_type="generate_until", doc_to_text="{{context}}",
-            doc_to_target="{{continuation}}",
-            generation_kwargs={"until": ["\n"], "max_gen_toks": 8, "do_sample": False},
-            metric_list=[{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
-        ),
+        task("lambada_written", lambada, doc_to_target="{{continuation}}", **written),
+        task("jeopardy_written", first("jeopardy_all"), doc_to_target="{{continuation}}", **written),
     ]  # fmt: skip
 
 
@@ -84,7 +96,7 @@ def answers(found: dict[str, Any], name: str) -> list[Any]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("model", help="a decoder")
-    options.add_argument("--data", type=Path, required=True, help="has arc_easy.jsonl.gz and lambada_openai.jsonl.gz")
+    options.add_argument("--data", type=Path, required=True, help="a folder of the tasks, each NAME.jsonl.gz")
     options.add_argument("--limit", type=int, default=100, help="questions of each task")
     given = options.parse_args()
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
