@@ -18,6 +18,7 @@ from cutaway.serve.completions_api import completion_routes
 from cutaway.serve.embeddings_api import embedding_routes
 from cutaway.serve.errors import REFUSALS, add_error_handlers
 from cutaway.serve.gate import Access, Gate
+from cutaway.serve.inside_api import inside_routes
 from cutaway.serve.limits import Limits
 from cutaway.serve.offers import Offer
 from cutaway.serve.page import PAGE, add_page
@@ -83,7 +84,7 @@ def create_app(
     def one_model(name: str) -> ModelCard:
         return ModelCard(id=service.offer(name).name, created=started)
 
-    for routes in (chat_routes, completion_routes, embedding_routes, token_routes):
+    for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes):
         app.include_router(routes(service))
     app.include_router(page_routes(service, access))
     add_page(app, page)

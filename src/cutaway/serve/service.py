@@ -58,6 +58,8 @@ class Service:
         self.log_content = log_content
         self.embedding = asyncio.Semaphore(1)
         """Texts are made vectors of by one request at a time: each takes all cores."""
+        self.looking = asyncio.Semaphore(1)
+        """So is looking inside."""
         self._engine_of = engine
         self._engines: dict[int, tuple[str, Engine]] = {}
         self._lock = threading.Lock()

@@ -1,0 +1,284 @@
+"""The page's view inside a model: one reading of a text, any tensor of it, and what changes when one is changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+import torch
+from fastapi import APIRouter
+from fastapi import Request as HTTPRequest
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, StringConstraints
+from starlette.concurrency import run_in_threadpool
+from torch import Tensor
+
+from cutaway.infer import LanguageModel, Sampling
+from cutaway.lens import Clamp, Swap, Trace, changed_by, logit_lens, part
+from cutaway.runs import BadInput
+from cutaway.serve.errors import ApiError
+from cutaway.serve.limits import MAX_TOKENIZE
+from cutaway.serve.page_api import TokenShape, token_shape
+from cutaway.serve.requests import ModelName, Request, TokenId
+from cutaway.serve.service import Served, Service, must_write
+
+MAX_READ = 512
+"""Tokens of one text that is looked into; attention's numbers grow with the square of it."""
+MAX_EDITS = 32
+MAX_AXES = 5
+MAX_LISTED = 200
+"""Next tokens that are listed, the likeliest first."""
+LENS_TOKENS = 5
+"""Tokens of each stage of the logit lens."""
+MAX_SENT = 4 << 20
+"""Numbers of one tensor that are sent at once."""
+
+Ids = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_READ)]
+TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Axis = Annotated[int, Field(ge=0, lt=2**31)] | None
+
+
+class Edit(BaseModel):
+    """A change to the pass: `value` put at a place of a tensor, or what `tokens` have there."""
+
+    name: TensorName
+    place: list[Axis] = Field(default=[], max_length=MAX_AXES)
+    """Axis by axis of one text's tensor; null, and every axis not named, is all of it."""
+    kind: Literal["clamp", "swap"] = "clamp"
+    value: Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)] = 0.0
+    tokens: list[TokenId] = Field(default=[], max_length=MAX_READ)
+
+    def plain(self) -> Clamp | Swap:
+        """The same as the lens takes it."""
+        if self.kind == "clamp":
+            return Clamp(self.name, tuple(self.place), self.value)
+        return Swap(self.name, tuple(self.place), tuple(self.tokens))
+
+
+class ReadRequest(Request):
+    """What every look inside says: the model, what it reads, and what is changed on the way."""
+
+    model: ModelName
+    tokens: Ids
+    edits: list[Edit] = Field(default=[], max_length=MAX_EDITS)
+
+
+class LookRequest(ReadRequest):
+    """POST /api/inside: what the model makes of one position."""
+
+    position: Annotated[int, Field(ge=0, lt=MAX_READ)] | None = None
+    """Whose next token is told; the last one's if none is named."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    top_k: Annotated[int, Field(ge=0, le=100_000)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+
+
+class TensorRequest(ReadRequest):
+    """POST /api/inside/tensor: the numbers of a tensor, or of a place in it."""
+
+    name: TensorName
+    place: list[Axis] = Field(default=[], max_length=MAX_AXES)
+
+
+class ReadTextRequest(Request):
+    """POST /api/inside/tokens: a text as the beginning of a document, as the model would read it."""
+
+    model: ModelName
+    text: Annotated[str, StringConstraints(max_length=MAX_TOKENIZE)]
+
+
+class AnatomyShape(BaseModel):
+    """The model's shape, by the names of its configuration."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    vocab_size: int
+    context: int
+    parameters: int
+    norm: str
+    activation: str
+    gated: bool
+    tied_embeddings: bool
+
+
+class ReadShape(BaseModel):
+    """Answer to POST /api/inside/tokens."""
+
+    tokens: list[TokenShape]
+    anatomy: AnatomyShape
+    most: int
+    """How many tokens of a text can be looked into."""
+
+
+class NextShape(BaseModel):
+    """One possible next token."""
+
+    token: TokenShape
+    logit: float
+    probability: float
+    """The model's own."""
+    drawn: float
+    """Under the temperature, top-k and top-p that were asked for: 0 where they leave it out."""
+    unchanged: float
+    """The model's own probability without the edits."""
+
+
+class LensToken(BaseModel):
+    """A token that the logit lens reads off a stage."""
+
+    token: TokenShape
+    probability: float
+
+
+class LookShape(BaseModel):
+    """Answer to POST /api/inside."""
+
+    position: int
+    next: list[NextShape]
+    """The likeliest, with and without the edits."""
+    lens: list[list[LensToken]]
+    """Before the first block and after each, the likeliest tokens as the final norm and unembedding read the stream."""
+    names: list[str]
+    """Every tensor of the pass, in its order."""
+
+
+def inside_routes(service: Service) -> APIRouter:
+    """Everything under /api/inside."""
+    router = APIRouter(prefix="/api/inside", tags=["page"])
+
+    @asynccontextmanager
+    async def looked_into(request: HTTPRequest, name: str, tokens: list[int]) -> AsyncGenerator[Served]:
+        served = await service.served(name, request)
+        _check(served.lm, tokens)
+        reservation = service.rates.begin(served.caller, 1)
+        try:
+            # One look at a time: each takes all cores.
+            async with service.looking:
+                yield served
+        finally:
+            reservation.charge(len(tokens))
+            reservation.end()
+
+    @router.post("/tokens")
+    async def read(request: HTTPRequest, asked: ReadTextRequest) -> ReadShape:
+        """A text as tokens, and the model's shape."""
+        lm = (await service.served(asked.model, request)).lm
+        must_write(lm)
+        ids = await run_in_threadpool(lm.tokenizer.document, asked.text)
+        return ReadShape(
+            tokens=[token_shape(lm, id_) for id_ in ids], anatomy=_anatomy(lm), most=min(MAX_READ, lm.config.context)
+        )
+
+    @router.post("")
+    async def look(request: HTTPRequest, asked: LookRequest) -> LookShape:
+        """What follows a position, with the edits and without, and how the answer comes about block by block."""
+        async with looked_into(request, asked.model, asked.tokens) as served:
+            return await run_in_threadpool(_looked, served.lm, asked)
+
+    @router.post(
+        "/tensor",
+        response_class=Response,
+        responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
+    )
+    async def tensor(request: HTTPRequest, asked: TensorRequest) -> Response:
+        """Little-endian float32 numbers; the headers `X-Tensor` and `X-Shape` say of what, and in which shape."""
+        async with looked_into(request, asked.model, asked.tokens) as served:
+            found = await run_in_threadpool(_tensor, served.lm, asked)
+        headers = {"X-Tensor": asked.name, "X-Shape": ",".join(map(str, found.shape)), "Cache-Control": "no-store"}
+        return Response(found.numpy().astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
+
+    return router
+
+
+def _check(lm: LanguageModel, tokens: list[int]) -> None:
+    config = lm.config
+    if config.kind != "decoder" or config.head != "linear":
+        raise ApiError(400, f"{lm.name} predicts no next token; looking inside needs a decoder", param="model")
+    most = min(MAX_READ, config.context)
+    if len(tokens) > most:
+        raise ApiError(400, f"the text is {len(tokens)} tokens long; {most} can be looked into", param="tokens")
+    wrong = next((id_ for id_ in tokens if id_ >= config.vocab_size), None)
+    if wrong is not None:
+        last = config.vocab_size - 1
+        raise ApiError(400, f"{wrong} is no token of this model; they go from 0 to {last}", param="tokens")
+
+
+def _trace(lm: LanguageModel, asked: ReadRequest) -> Trace:
+    for edit in asked.edits:
+        if edit.kind == "swap":
+            if not edit.tokens:
+                raise ApiError(400, "a swap needs the other text's tokens", param="edits")
+            _check(lm, edit.tokens)
+    return Trace(lm.model, asked.tokens, replace=changed_by(lm.model, [edit.plain() for edit in asked.edits]))
+
+
+def _tensor(lm: LanguageModel, asked: TensorRequest) -> Tensor:
+    try:
+        found = part(asked.name, _trace(lm, asked)[asked.name], tuple(asked.place))[0].float().contiguous()
+    except BadInput as error:
+        raise ApiError(400, str(error), param="name") from error
+    if found.numel() > MAX_SENT:
+        message = f"{asked.name} has {found.numel():,} numbers here; {MAX_SENT:,} are sent at once: name a place in it"
+        raise ApiError(400, message, param="place")
+    return found
+
+
+def _looked(lm: LanguageModel, asked: LookRequest) -> LookShape:
+    position = len(asked.tokens) - 1 if asked.position is None else asked.position
+    try:
+        trace = _trace(lm, asked)
+        stages = logit_lens(trace, position)
+    except BadInput as error:
+        raise ApiError(400, str(error)) from error
+    logits = trace.logits[0, position].float()
+    shares = stages[-1]
+    unchanged = Trace(lm.model, asked.tokens).logits[0, position].float().softmax(-1) if asked.edits else shares
+    sampling = Sampling(temperature=asked.temperature, top_k=asked.top_k, top_p=asked.top_p)
+    drawn = sampling.distribution(logits[None])[0]
+    listed = torch.cat([shares.topk(min(MAX_LISTED, len(shares))).indices, unchanged.topk(10).indices]).unique()
+    listed = listed[shares[listed].argsort(descending=True, stable=True)]
+    return LookShape(
+        position=position,
+        next=[
+            NextShape(
+                token=token_shape(lm, id_),
+                logit=float(logits[id_]),
+                probability=float(shares[id_]),
+                drawn=float(drawn[id_]),
+                unchanged=float(unchanged[id_]),
+            )
+            for id_ in listed.tolist()
+        ],
+        lens=[
+            [
+                LensToken(token=token_shape(lm, id_), probability=float(stage[id_]))
+                for id_ in stage.topk(min(LENS_TOKENS, len(stage))).indices.tolist()
+            ]
+            for stage in stages
+        ],
+        names=list(trace.names.shapes),
+    )
+
+
+def _anatomy(lm: LanguageModel) -> AnatomyShape:
+    config = lm.config
+    return AnatomyShape(
+        n_layers=config.n_layers,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        d_model=config.d_model,
+        d_head=config.d_head,
+        d_mlp=config.d_mlp,
+        vocab_size=config.vocab_size,
+        context=config.context,
+        parameters=lm.model.n_parameters(),
+        norm=config.norm,
+        activation=config.activation,
+        gated=config.gated,
+        tied_embeddings=config.tied_embeddings,
+    )
