@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Request as PageRequest
 
 from cutaway.infer import Step
 from cutaway.infer.figures import Figures, Load
@@ -24,7 +26,10 @@ from cutaway.infer.stopping import StopStrings
 from cutaway.serve import Limits, Offer, create_app
 from cutaway.serve.launch import listen, server
 from cutaway.serve.offers import Lazy
+from cutaway.serve.page import PAGE
 from cutaway.tokens import Tokenizer, TokenizerSettings, train_tokenizer
+
+CHROMIUM = Path("/usr/bin/chromium")
 
 SENTENCES = [
     "The sky is blue because air scatters blue light more than red light.",
@@ -290,3 +295,56 @@ def serve_live(lm: Any, tmp_path: Path) -> Iterator[Serve]:
 @pytest.fixture
 def live(serve_live: Serve) -> Live:
     return serve_live(limits=Limits(answering=2, waiting=2, drain_seconds=1))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, for all tests of the page."""
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    if not (PAGE / "index.html").exists():
+        pytest.skip("the page is not built; run: python hatch_build.py build")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(CHROMIUM),
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            timeout=240_000,
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def trouble() -> list[str]:
+    """What the browser complained of; a test that expects something takes it out."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, live: Any, trouble: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page of `live`, open; at the end nothing may have gone wrong in it."""
+    options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})}
+    context = browser.new_context(**options)
+    context.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)
+    page = context.new_page()
+    page.on("console", lambda m: trouble.append(f"console {m.type}: {m.text}") if m.type != "log" else None)
+    page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
+
+    def left(request: PageRequest) -> None:
+        if not request.url.startswith((live.url, "data:")):
+            trouble.append(f"a request left the machine: {request.url}")
+
+    def failed(request: PageRequest) -> None:
+        # What the page or the person gave up: a look inside when something newer is asked, a file when another page is
+        # opened; and Chromium calls a stream so whose end comes right after its last byte.
+        if request.failure != "net::ERR_ABORTED":
+            trouble.append(f"request failed: {request.url}")
+
+    page.on("request", left)
+    page.on("requestfailed", failed)
+    page.on("response", lambda r: trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    page.goto(live.url)
+    yield page
+    context.close()
+    assert trouble == []

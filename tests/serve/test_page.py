@@ -6,43 +6,23 @@ CUTAWAY_SCREENSHOTS=runs/demo writes the documentation's pictures into docs/imag
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 from cutaway.corpus import World
 from cutaway.serve import Access
 from cutaway.serve.offers import offers
-from cutaway.serve.page import PAGE
 
-CHROMIUM = Path("/usr/bin/chromium")
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
-if not CHROMIUM.exists():
-    pytest.skip(f"no browser at {CHROMIUM}", allow_module_level=True)
-if not (PAGE / "index.html").exists():
-    pytest.skip("the page is not built; run: python hatch_build.py build", allow_module_level=True)
-
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright  # noqa: E402
 
 # Starting a browser on a busy machine can take a minute by itself.
 pytestmark = pytest.mark.timeout(300)
 
 ANSWER = "I am a small language model that was trained on this machine.\n\nIn the beginning I knew nothing."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=str(CHROMIUM),
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-            timeout=240_000,
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -53,40 +33,6 @@ def live(serve_live: Any) -> Any:
     (live.run / "corpus" / "world.json").write_text(World.generate(seed=1, people=5, places=3).to_json())
     (live.run / "report.html").write_text("<h1>The report</h1>")
     return live
-
-
-@pytest.fixture
-def trouble() -> list[str]:
-    """What the browser complained of; a test that expects something takes it out."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, live: Any, trouble: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
-    options: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})}
-    context = browser.new_context(**options)
-    context.set_default_timeout(20_000)
-    expect.set_options(timeout=20_000)
-    page = context.new_page()
-    page.on("console", lambda m: trouble.append(f"console {m.type}: {m.text}") if m.type != "log" else None)
-    page.on("pageerror", lambda error: trouble.append(f"page error: {error}"))
-
-    def left(request: Request) -> None:
-        if not request.url.startswith((live.url, "data:")):
-            trouble.append(f"a request left the machine: {request.url}")
-
-    def failed(request: Request) -> None:
-        # Chromium calls a stream aborted, though all of it was read, when its end comes right after its last byte.
-        if not request.url.endswith("/api/chat"):
-            trouble.append(f"request failed: {request.url}")
-
-    page.on("request", left)
-    page.on("requestfailed", failed)
-    page.on("response", lambda r: trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    page.goto(live.url)
-    yield page
-    context.close()
-    assert trouble == []
 
 
 def ask(page: Page, question: str) -> None:
@@ -338,4 +284,8 @@ def test_pictures(
     page.get_by_role("button", name="Tokens", exact=True).click()
     expect(page.get_by_label("Tokens", exact=True).locator("li").first).to_be_visible()
     page.screenshot(path=IMAGES / f"tokens{suffix}.png")
+    page.goto(f"{live.url}/?view=inside&part=blocks.1.attn&head=2")
+    expect(page.get_by_role("heading", name="Head 2")).to_be_visible()
+    page.wait_for_timeout(500)
+    page.screenshot(path=IMAGES / f"inside{suffix}.png", full_page=not suffix.endswith("phone"))
     context.close()

@@ -1,4 +1,4 @@
-import type { ChatEvent, ChatRequest, Family, Message, Tokens } from './types';
+import type { ChatEvent, ChatRequest, Edit, Family, Look, Message, Numbers, ReadText, Tokens } from './types';
 
 /** An error whose message is meant for the person. */
 export class ApiError extends Error {
@@ -48,6 +48,40 @@ export async function tokenize(
   signal: AbortSignal,
 ): Promise<Tokens> {
   return (await (await post('/api/tokenize', asked, signal)).json()) as Tokens;
+}
+
+export async function readText(model: string, text: string, signal: AbortSignal): Promise<ReadText> {
+  return (await (await post('/api/inside/tokens', { model, text }, signal)).json()) as ReadText;
+}
+
+/** One reading of a text: the model, its tokens, and what is changed on the way. */
+export interface Reading {
+  model: string;
+  tokens: number[];
+  edits: Edit[];
+}
+
+function sent(reading: Reading): Record<string, unknown> {
+  return { ...reading, edits: reading.edits.map(({ says: _, ...edit }) => edit) };
+}
+
+export async function look(
+  reading: Reading,
+  asked: { position: number; temperature: number; top_k: number; top_p: number },
+  signal: AbortSignal,
+): Promise<Look> {
+  return (await (await post('/api/inside', { ...sent(reading), ...asked }, signal)).json()) as Look;
+}
+
+export async function tensor(
+  reading: Reading,
+  name: string,
+  where: (number | null)[],
+  signal: AbortSignal,
+): Promise<Numbers> {
+  const response = await post('/api/inside/tensor', { ...sent(reading), name, place: where }, signal);
+  const shape = (response.headers.get('X-Shape') ?? '').split(',').filter(Boolean).map(Number);
+  return { name, shape, values: new Float32Array(await response.arrayBuffer()) };
 }
 
 /** Exchange the server's token for a cookie that later requests carry by themselves. */

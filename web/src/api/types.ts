@@ -78,3 +78,62 @@ export type ChatEvent =
   | { event: 'tool'; data: ToolUse }
   | { event: 'done'; data: { finish: 'stop' | 'length'; tokens: number; seconds: number } }
   | { event: 'error'; data: { error: { message: string } } };
+
+/** A change to the pass: a value put at a place of a tensor, or what another text has there. */
+export interface Edit {
+  kind: 'clamp' | 'swap';
+  name: string;
+  /** Axis by axis of the text's tensor; null is all of an axis. */
+  place: (number | null)[];
+  value?: number;
+  tokens?: number[];
+  /** What a person would call it. */
+  says: string;
+}
+
+export interface Anatomy {
+  n_layers: number;
+  n_heads: number;
+  n_kv_heads: number;
+  d_model: number;
+  d_head: number;
+  d_mlp: number;
+  vocab_size: number;
+  context: number;
+  parameters: number;
+  norm: string;
+  activation: string;
+  gated: boolean;
+  tied_embeddings: boolean;
+}
+
+export interface ReadText {
+  tokens: TokenShape[];
+  anatomy: Anatomy;
+  /** How many tokens can be looked into. */
+  most: number;
+}
+
+export interface NextToken {
+  token: TokenShape;
+  logit: number;
+  probability: number;
+  /** Under the temperature, top-k and top-p that were asked for. */
+  drawn: number;
+  /** Without the changes. */
+  unchanged: number;
+}
+
+export interface Look {
+  position: number;
+  next: NextToken[];
+  lens: { token: TokenShape; probability: number }[][];
+  names: string[];
+}
+
+/** Numbers of one tensor, in rows of the last axis. */
+export interface Numbers {
+  name: string;
+  shape: number[];
+  values: Float32Array;
+}

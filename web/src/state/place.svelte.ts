@@ -1,6 +1,10 @@
 /** Where the person is and how the model is set: one typed state, kept in the URL so that a view can be shared. */
 
-export type View = 'talk' | 'tokens';
+import type { Edit } from '../api/types';
+
+export type View = 'talk' | 'inside' | 'tokens';
+
+const VIEWS: readonly View[] = ['talk', 'inside', 'tokens'];
 
 export interface Place {
   view: View;
@@ -14,6 +18,17 @@ export interface Place {
   seed: number | null;
   system: string;
   colour: boolean;
+  /** What the model reads under Inside. */
+  prompt: string;
+  /** The part of the network that is open: embed, blocks.3.attn, blocks.3.mlp, blocks.3.stream, unembed. */
+  part: string;
+  head: number;
+  /** The position that is looked at; null: the last. */
+  at: number | null;
+  topK: number;
+  edits: Edit[];
+  /** Tokens that are left out, by their places in the text as it is read. */
+  without: number[];
 }
 
 export const DEFAULTS: Place = {
@@ -25,6 +40,13 @@ export const DEFAULTS: Place = {
   seed: null,
   system: '',
   colour: false,
+  prompt: 'In the beginning God made the heaven and the',
+  part: 'unembed',
+  head: 0,
+  at: null,
+  topK: 0,
+  edits: [],
+  without: [],
 };
 
 function number(text: string | null, low: number, high: number): number | undefined {
@@ -38,11 +60,32 @@ function whole(text: string | null, low: number, high: number): number | undefin
   return value === undefined ? undefined : Math.round(value);
 }
 
+const PART = /^(embed|unembed|blocks\.\d{1,3}\.(attn|mlp|stream))$/;
+
+/** Changes from a shared address; the server checks what they name. */
+function edits(text: string | null): Edit[] {
+  try {
+    const found: unknown = JSON.parse(text ?? '[]');
+    return Array.isArray(found) ? found.filter(isEdit).slice(0, 32) : [];
+  } catch {
+    return [];
+  }
+}
+
+function isEdit(value: unknown): value is Edit {
+  const edit = value as Partial<Edit> | null;
+  return (
+    typeof edit?.name === 'string' &&
+    Array.isArray(edit.place) &&
+    ((edit.kind === 'clamp' && typeof edit.value === 'number') || (edit.kind === 'swap' && Array.isArray(edit.tokens)))
+  );
+}
+
 export function read(search: string): Place {
   const query = new URLSearchParams(search);
   const limit = query.get('max_tokens');
   return {
-    view: query.get('view') === 'tokens' ? 'tokens' : 'talk',
+    view: VIEWS.find((view) => view === query.get('view')) ?? DEFAULTS.view,
     model: query.get('model')?.slice(0, 200) || null,
     temperature: number(query.get('temperature'), 0, 2) ?? DEFAULTS.temperature,
     topP: number(query.get('top_p'), 0.01, 1) ?? DEFAULTS.topP,
@@ -50,6 +93,13 @@ export function read(search: string): Place {
     seed: whole(query.get('seed'), 0, Number.MAX_SAFE_INTEGER) ?? null,
     system: query.get('system')?.slice(0, 4000) ?? '',
     colour: query.get('colour') === '1',
+    prompt: query.get('prompt')?.slice(0, 4000) ?? DEFAULTS.prompt,
+    part: PART.exec(query.get('part') ?? '')?.[0] ?? DEFAULTS.part,
+    head: whole(query.get('head'), 0, 1000) ?? 0,
+    at: whole(query.get('at'), 0, 10_000) ?? null,
+    topK: whole(query.get('top_k'), 0, 100_000) ?? 0,
+    edits: edits(query.get('edits')),
+    without: (query.get('without') ?? '').split(',').filter((at) => /^\d{1,4}$/.test(at)).map(Number),
   };
 }
 
@@ -64,6 +114,13 @@ export function write(place: Place): string {
   if (place.seed !== null) query.set('seed', String(place.seed));
   if (place.system) query.set('system', place.system);
   if (place.colour) query.set('colour', '1');
+  if (place.prompt !== DEFAULTS.prompt) query.set('prompt', place.prompt);
+  if (place.part !== DEFAULTS.part) query.set('part', place.part);
+  if (place.head) query.set('head', String(place.head));
+  if (place.at !== null) query.set('at', String(place.at));
+  if (place.topK) query.set('top_k', String(place.topK));
+  if (place.without.length > 0) query.set('without', place.without.join(','));
+  if (place.edits.length > 0) query.set('edits', JSON.stringify(place.edits));
   const text = query.toString();
   return text ? `?${text}` : '';
 }

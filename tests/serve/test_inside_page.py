@@ -1,0 +1,150 @@
+"""The inside of a model in a browser: what is drawn is what the model has, and what is changed changes the answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+from torch import Tensor
+
+from cutaway.infer import LanguageModel
+from cutaway.lens import Trace
+from cutaway.model import ModelConfig, Transformer
+from cutaway.tokens import Tokenizer
+
+pytestmark = pytest.mark.timeout(300)
+
+TEXT = "In the beginning God made the heaven and the"
+
+
+@pytest.fixture
+def lm(tokenizer: Tokenizer) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel("demo", Transformer(ModelConfig.from_depth(2, tokenizer.vocab_size, context=256)), tokenizer)
+
+
+@pytest.fixture
+def live(serve_live: Any) -> Any:
+    return serve_live()
+
+
+def numbers(page: Page, tensor: str) -> list[list[float]]:
+    """The table twin of the figure of a tensor."""
+    figure = page.locator("figure", has=page.locator("code", has_text=re.compile(f"^{re.escape(tensor)}$")))
+    if not figure.locator("table").count():
+        figure.get_by_text("The numbers").click()
+    rows = figure.locator("tbody tr")
+    expect(rows.first).to_be_visible()
+    return [
+        [float(cell.replace("−", "-")) for cell in rows.nth(i).locator("td").all_text_contents()]
+        for i in range(rows.count())
+    ]
+
+
+def reds(page: Page, tensor: str) -> list[int]:
+    """How red each pixel of its picture is."""
+    figure = page.locator("figure", has=page.locator("code", has_text=re.compile(f"^{re.escape(tensor)}$")))
+    return figure.locator("canvas").evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((_, i) => i % 4 === 0)"
+    )
+
+
+def told(number: Tensor) -> re.Pattern[str]:
+    """How the page begins to tell a number."""
+    return re.compile("^" + f"{float(number):.3f}".replace("-", "−")[:4])
+
+
+def close(found: list[list[float]], expected: Tensor) -> bool:
+    return torch.allclose(torch.tensor(found), expected.float(), atol=6e-4, rtol=0.06)
+
+
+def test_attention_is_the_models(page: Page, live: Any, lm: LanguageModel) -> None:
+    page.goto(f"{live.url}/?view=inside&part=blocks.1.attn&head=1")
+    expect(page.get_by_role("heading", name="Head 1")).to_be_visible()
+    trace = lm.trace(TEXT)
+    pattern = trace["blocks.1.attn.hook_pattern"][0, 1]
+    assert close(numbers(page, "blocks.1.attn.hook_pattern [1]"), pattern)
+    # The more of the ink that stands for a share of 1, the less red: the picture says what the table says.
+    red = torch.tensor(reds(page, "blocks.1.attn.hook_pattern [1]")).view_as(pattern)
+    sheet, ink = 0xFF, 0x2B
+    assert torch.allclose((sheet - red) / (sheet - ink), pattern, atol=0.006)
+    assert close(numbers(page, "blocks.1.attn.hook_v [·, 0]"), trace["blocks.1.attn.hook_v"][0, :, 0, :64])
+    last = len(pattern) - 1
+    assert close(numbers(page, f"blocks.1.attn.hook_z [{last}, 1]"), trace["blocks.1.attn.hook_z"][0, last, 1:2, :64])
+    texts = page.get_by_role("region", name="Scores and shares").locator("tbody tr td:nth-child(2)").all_text_contents()
+    scores = trace["blocks.1.attn.hook_attn_scores"][0, 1, -1:]
+    assert close([[float(text.replace("−", "-")) for text in texts]], scores)
+
+
+def test_what_follows_an_ablated_head(page: Page, live: Any, lm: LanguageModel) -> None:
+    page.goto(f"{live.url}/?view=inside&part=blocks.0.attn")
+    page.get_by_role("button", name="Ablate this head").click()
+    changes = page.get_by_role("region", name="Changes")
+    expect(changes).to_contain_text("head 0.0 writes nothing")
+    assert "edits=" in page.url
+    page.get_by_role("button", name="next token").click()
+    ablated = lm.trace(TEXT, replace={"blocks.0.attn.hook_z": lambda z: torch.cat([z[:, :, :1] * 0, z[:, :, 1:]], 2)})
+    first = page.locator("tbody tr").first.locator("td").first
+    expect(first).to_have_text(told(ablated.logits[0, -1].max()))
+    # What is in the address can be shared: it opens with the same change, and can be undone.
+    page.reload()
+    changes.get_by_role("button", name="Undo: head 0.0 writes nothing").click()
+    expect(changes).to_have_count(0)
+    expect(first).to_have_text(told(lm.trace(TEXT).logits[0, -1].max()))
+
+
+def test_every_part_can_be_entered_by_keyboard(page: Page, live: Any, lm: LanguageModel) -> None:
+    page.goto(f"{live.url}/?view=inside")
+    for part, heading, tensor in (
+        ("embedding", "Embedding", "hook_embed"),
+        ("MLP", "Block 0: MLP", "blocks.0.mlp.hook_post"),
+        ("stream", "The stream after block 0", "blocks.0.hook_resid_post"),
+    ):
+        button = page.get_by_label("Parts of the network").get_by_role("button", name=part).first
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        assert close(numbers(page, tensor), lm.trace(TEXT)[tensor][0, :, :64])
+    figure = page.locator("figure button")
+    figure.focus()
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("figcaption .chosen")).to_be_visible()
+    assert "at=" in page.url
+
+
+def test_tokens_are_left_out_and_put_back(page: Page, live: Any, lm: LanguageModel) -> None:
+    page.goto(f"{live.url}/?view=inside&part=blocks.0.attn")
+    tokens = page.get_by_label("Tokens", exact=True).locator("li")
+    count = len(lm.tokenizer.document(TEXT))
+    expect(tokens).to_have_count(count)
+    page.get_by_role("button", name="Leave out").nth(2).click()
+    expect(tokens).to_have_count(count - 1)
+    ids = lm.tokenizer.document(TEXT)
+    expected = Trace(lm.model, ids[:2] + ids[3:])["blocks.0.attn.hook_pattern"][0, 0]
+    expect(page.get_by_role("region", name="Scores and shares").locator("tbody tr")).to_have_count(count - 1)
+    assert close(numbers(page, "blocks.0.attn.hook_pattern [0]"), expected)
+    page.get_by_role("button", name="Put 1 back").click()
+    expect(tokens).to_have_count(count)
+
+
+def test_another_texts_stream_is_swapped_in(page: Page, live: Any) -> None:
+    page.goto(f"{live.url}/?view=inside&part=blocks.1.stream")
+    page.get_by_label("Put in the stream of another text").fill("short")
+    page.get_by_role("button", name="Swap").click()
+    expect(page.get_by_role("alert")).to_contain_text("is looked at")
+    page.get_by_label("Put in the stream of another text").fill("In the beginning God made the heaven and a thing")
+    page.get_by_role("button", name="Swap").click()
+    expect(page.get_by_role("region", name="Changes")).to_contain_text("in the other text")
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_phone(page: Page, live: Any) -> None:
+    for part in ("embed", "blocks.0.attn", "blocks.0.mlp", "blocks.0.stream", "unembed"):
+        page.goto(f"{live.url}/?view=inside&part={part}")
+        expect(page.locator("section h3")).to_be_visible()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,48 @@
+/** Colours of numbers: one hue for shares, blue to orange for signed values, both from the page's own inks. */
+
+export type Scale = 'share' | 'signed';
+
+type Rgb = [number, number, number];
+
+function ink(style: CSSStyleDeclaration, name: string): Rgb {
+  const hex = style.getPropertyValue(name).trim().slice(1);
+  return [0, 2, 4].map((i) => parseInt(hex.slice(i, i + 2), 16)) as Rgb;
+}
+
+/** What a value of 1 stands for: 1 for shares, the largest magnitude for signed values. */
+export function reach(values: ArrayLike<number>, scale: Scale): number {
+  if (scale === 'share') return 1;
+  let most = 0;
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i] ?? 0);
+    if (size > most && Number.isFinite(size)) most = size;
+  }
+  return most || 1;
+}
+
+/** Numbers as the pixels of an image, a pixel each; what is not finite is left as the paper. */
+export function pixels(values: Float32Array, columns: number, scale: Scale, element: Element): ImageData {
+  const style = getComputedStyle(element);
+  const sheet = ink(style, '--sheet');
+  const high = ink(style, scale === 'share' ? '--probability' : '--positive');
+  const low = ink(style, '--negative');
+  const most = reach(values, scale);
+  const image = new ImageData(columns, values.length / columns);
+  values.forEach((value, i) => {
+    const share = Number.isFinite(value) ? Math.min(1, Math.abs(value) / most) : 0;
+    const full = value < 0 ? low : high;
+    sheet.forEach((paper, channel) => {
+      image.data[4 * i + channel] = paper + (full[channel as 0 | 1 | 2] - paper) * share;
+    });
+    image.data[4 * i + 3] = 255;
+  });
+  return image;
+}
+
+/** A number in few characters, of one width. */
+export function brief(value: number): string {
+  if (!Number.isFinite(value)) return value < 0 ? '−∞' : String(value);
+  const size = Math.abs(value);
+  const text = size >= 1000 || (size > 0 && size < 0.001) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 3);
+  return text.replace('-', '−');
+}
