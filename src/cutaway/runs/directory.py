@@ -31,6 +31,20 @@ class RunDirectory:
         """The directory of the stage `name`; it may not exist yet."""
         return self.path / name
 
+    def held(self) -> bool:
+        """Whether a process works on the run now. Asking holds the lock for microseconds, shared with other askers."""
+        try:
+            descriptor = os.open(self.path / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
     @contextmanager
     def lock(self) -> Generator[None]:
         """Hold the run for this process, making the directory if needed, and sweep away what a killed process left.

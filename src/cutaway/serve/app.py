@@ -24,6 +24,7 @@ from cutaway.serve.offers import Offer
 from cutaway.serve.page import PAGE, add_page
 from cutaway.serve.page_api import page_routes
 from cutaway.serve.record import Recorder
+from cutaway.serve.runs_api import runs_routes
 from cutaway.serve.service import EngineOf, Service
 from cutaway.serve.shapes import ModelCard, ModelList, now
 from cutaway.serve.tokens_api import token_routes
@@ -84,7 +85,7 @@ def create_app(
     def one_model(name: str) -> ModelCard:
         return ModelCard(id=service.offer(name).name, created=started)
 
-    for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes):
+    for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes, runs_routes):
         app.include_router(routes(service))
     app.include_router(page_routes(service, access))
     add_page(app, page)

@@ -1,4 +1,17 @@
-import type { ChatEvent, ChatRequest, Edit, Family, Look, Message, Numbers, ReadText, Tokens } from './types';
+import type {
+  ChatEvent,
+  ChatRequest,
+  Curves,
+  Edit,
+  Family,
+  Look,
+  Message,
+  Numbers,
+  ReadText,
+  Run,
+  Sample,
+  Tokens,
+} from './types';
 
 /** An error whose message is meant for the person. */
 export class ApiError extends Error {
@@ -82,6 +95,22 @@ export async function tensor(
   const response = await post('/api/inside/tensor', { ...sent(reading), name, place: where }, signal);
   const shape = (response.headers.get('X-Shape') ?? '').split(',').filter(Boolean).map(Number);
   return { name, shape, values: new Float32Array(await response.arrayBuffer()) };
+}
+
+export async function runs(): Promise<Run[]> {
+  return ((await (await request('/api/runs')).json()) as { runs: Run[] }).runs;
+}
+
+/** A stage's curves, from byte `after` of its metrics on. */
+export async function curves(run: string, stage: string, after: number): Promise<Curves> {
+  const query = new URLSearchParams({ run, stage, after: String(after) });
+  return (await (await request(`/api/runs/metrics?${query.toString()}`)).json()) as Curves;
+}
+
+export async function samples(run: string, stage: string): Promise<Sample[]> {
+  const query = new URLSearchParams({ run, stage });
+  const response = await request(`/api/runs/samples?${query.toString()}`);
+  return ((await response.json()) as { samples: Sample[] }).samples;
 }
 
 /** Exchange the server's token for a cookie that later requests carry by themselves. */

@@ -137,3 +137,35 @@ export interface Numbers {
   shape: number[];
   values: Float32Array;
 }
+
+export interface StageOfRun {
+  name: string;
+  state: string;
+  seconds: number;
+  error: string | null;
+  metrics: boolean;
+  samples: boolean;
+}
+
+export interface Run {
+  name: string;
+  seed: number | null;
+  stages: StageOfRun[];
+  /** Whether a process works on it now. */
+  alive: boolean;
+  report: boolean;
+  error: string | null;
+}
+
+/** Columns of equal length; null where a step has no such number. */
+export interface Curves {
+  columns: Record<string, (number | null)[]>;
+  next: number;
+  every: number;
+}
+
+export interface Sample {
+  step: number;
+  prompt: string;
+  text: string;
+}

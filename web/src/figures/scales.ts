@@ -39,10 +39,11 @@ export function pixels(values: Float32Array, columns: number, scale: Scale, elem
   return image;
 }
 
-/** A number in few characters, of one width. */
+/** A number in few characters. */
 export function brief(value: number): string {
   if (!Number.isFinite(value)) return value < 0 ? '−∞' : String(value);
   const size = Math.abs(value);
-  const text = size >= 1000 || (size > 0 && size < 0.001) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 3);
+  if (size >= 1000 && size < 1e7) return Math.round(value).toLocaleString('en').replace('-', '−');
+  const text = size >= 1e7 || (size > 0 && size < 0.001) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 3);
   return text.replace('-', '−');
 }

@@ -2,9 +2,9 @@
 
 import type { Edit } from '../api/types';
 
-export type View = 'talk' | 'inside' | 'tokens';
+export type View = 'talk' | 'watch' | 'inside' | 'tokens';
 
-const VIEWS: readonly View[] = ['talk', 'inside', 'tokens'];
+const VIEWS: readonly View[] = ['talk', 'watch', 'inside', 'tokens'];
 
 export interface Place {
   view: View;
@@ -29,6 +29,9 @@ export interface Place {
   edits: Edit[];
   /** Tokens that are left out, by their places in the text as it is read. */
   without: number[];
+  /** The runs that are watched, and which of their stages; none: the first run, its first stage with curves. */
+  runs: string[];
+  stage: string | null;
 }
 
 export const DEFAULTS: Place = {
@@ -47,6 +50,8 @@ export const DEFAULTS: Place = {
   topK: 0,
   edits: [],
   without: [],
+  runs: [],
+  stage: null,
 };
 
 function number(text: string | null, low: number, high: number): number | undefined {
@@ -100,6 +105,8 @@ export function read(search: string): Place {
     topK: whole(query.get('top_k'), 0, 100_000) ?? 0,
     edits: edits(query.get('edits')),
     without: (query.get('without') ?? '').split(',').filter((at) => /^\d{1,4}$/.test(at)).map(Number),
+    runs: query.getAll('run').slice(0, 6),
+    stage: query.get('stage')?.slice(0, 200) || null,
   };
 }
 
@@ -120,6 +127,8 @@ export function write(place: Place): string {
   if (place.at !== null) query.set('at', String(place.at));
   if (place.topK) query.set('top_k', String(place.topK));
   if (place.without.length > 0) query.set('without', place.without.join(','));
+  for (const run of place.runs) query.append('run', run);
+  if (place.stage) query.set('stage', place.stage);
   if (place.edits.length > 0) query.set('edits', JSON.stringify(place.edits));
   const text = query.toString();
   return text ? `?${text}` : '';

@@ -1,0 +1,62 @@
+"""Nothing on the page that axe-core finds fault with, in the light and in the dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from cutaway.infer import LanguageModel
+from cutaway.model import ModelConfig, Transformer
+from cutaway.tokens import Tokenizer
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(not AXE.exists(), reason="axe-core is not installed; run: python hatch_build.py check"),
+]
+
+VIEWS = {
+    "view=talk": "Ask your model something",
+    "view=watch": "Watch",
+    "view=tokens": "What the model reads",
+    "view=inside": "What comes after",
+    "view=inside&part=embed": "Embedding",
+    "view=inside&part=blocks.0.attn": "Block 0: attention",
+    "view=inside&part=blocks.0.mlp": "Block 0: MLP",
+    "view=inside&part=blocks.1.stream": "The stream after block 1",
+}
+
+
+@pytest.fixture
+def lm(tokenizer: Tokenizer) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel("demo", Transformer(ModelConfig.from_depth(2, tokenizer.vocab_size, context=256)), tokenizer)
+
+
+@pytest.fixture
+def live(serve_live: Any) -> Any:
+    return serve_live()
+
+
+@pytest.mark.parametrize("page", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True)
+def test_axe_finds_nothing(page: Page, live: Any) -> None:
+    found: list[str] = []
+    for query, heading in VIEWS.items():
+        page.goto(f"{live.url}/?{query}")
+        expect(page.get_by_text(heading).first).to_be_visible()
+        page.wait_for_timeout(400)
+        for summary in page.locator("figure summary").all():
+            summary.click()
+        page.evaluate(AXE.read_text())
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            f"{query}: {each['id']}: {node['html'][:120]} {node['failureSummary'][:300]}"
+            for each in result["violations"]
+            for node in each["nodes"][:2]
+        ]
+    assert not found, "\n".join(found)

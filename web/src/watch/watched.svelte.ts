@@ -1,0 +1,84 @@
+import { curves, runs, samples } from '../api/client';
+import type { Run, Sample } from '../api/types';
+import { place } from '../state/place.svelte';
+
+/** Seconds between two looks at a run that is being made. */
+const PAUSE = 2;
+
+interface Known {
+  columns: Record<string, (number | null)[]>;
+  steps: number;
+  next: number;
+}
+
+/** The runs there are, and the curves of those that are watched, kept up to date while somebody looks. */
+class Watched {
+  runs = $state.raw<Run[]>([]);
+  known = $state.raw<Record<string, Known>>({});
+  samples = $state.raw<Sample[]>([]);
+  error = $state('');
+  loaded = $state(false);
+
+  chosen = $derived.by((): Run[] => {
+    const named = this.runs.filter((run) => place.runs.includes(run.name));
+    return named.length > 0 ? named : this.runs.slice(0, 1);
+  });
+
+  /** The stages that have curves in any of the runs that are watched. */
+  stages = $derived([
+    ...new Set(this.chosen.flatMap((run) => run.stages.filter((each) => each.metrics).map((each) => each.name))),
+  ]);
+  stage = $derived(place.stage && this.stages.includes(place.stage) ? place.stage : (this.stages[0] ?? ''));
+
+  /** Look now, and again while the component lives. Call once, in a component. */
+  follow(): void {
+    $effect(() => {
+      const [names, stage] = [this.chosen.map((run) => run.name), this.stage];
+      let over = false;
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const look = async (): Promise<void> => {
+        try {
+          const found = await runs();
+          if (over) return;
+          // The same list stays the same object, or every look would begin the next.
+          if (JSON.stringify(found) !== JSON.stringify(this.runs)) this.runs = found;
+          if (stage) {
+            for (const name of names) await this.more(name, stage);
+            const written = names[0] ? await samples(names[0], stage) : [];
+            if (!over) this.samples = written;
+          }
+          this.error = '';
+        } catch (error) {
+          if (!over) this.error = error instanceof Error ? error.message : String(error);
+        }
+        this.loaded = true;
+        if (!over) timer = setTimeout(() => void look(), PAUSE * 1000);
+      };
+      void look();
+      return () => {
+        over = true;
+        clearTimeout(timer);
+      };
+    });
+  }
+
+  /** What was written since the last look. */
+  private async more(run: string, stage: string): Promise<void> {
+    const key = `${run}/${stage}`;
+    const before = this.known[key] ?? { columns: {}, steps: 0, next: 0 };
+    const found = await curves(run, stage, before.next);
+    const steps = found.columns['step']?.length ?? 0;
+    if (steps === 0) return;
+    const columns: Known['columns'] = {};
+    for (const name of new Set([...Object.keys(before.columns), ...Object.keys(found.columns)])) {
+      const nothing = (count: number): null[] => new Array<null>(count).fill(null);
+      columns[name] = [
+        ...(before.columns[name] ?? nothing(before.steps)),
+        ...(found.columns[name] ?? nothing(steps)),
+      ];
+    }
+    this.known = { ...this.known, [key]: { columns, steps: before.steps + steps, next: found.next } };
+  }
+}
+
+export const watched = new Watched();
