@@ -58,7 +58,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cutaway", "serve", self.model, "--port", str(self.port)]
+        command = [sys.executable, "-m", "cutaway", "serve", self.model, "--no-history", "--port", str(self.port)]
         command += ["--log", str(self.directory / "log.jsonl")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

@@ -297,9 +297,9 @@ def live(serve_live: Serve) -> Live:
     return serve_live(limits=Limits(answering=2, waiting=2, drain_seconds=1))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, for all tests of the page."""
+    """Chromium. Not for longer than a module: until it ends, this thread has an event loop that others cannot start."""
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
     if not (PAGE / "index.html").exists():

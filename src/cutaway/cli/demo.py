@@ -41,8 +41,9 @@ def demo(
         listen("127.0.0.1", port).close()
     run = bring("demo", out=out, seed=seed, text=text, sets=sets, again=again)
     if serve:
+        from cutaway.runs.cache import data_directory
         from cutaway.serve import serve as serve_models
 
-        serve_models([str(run)], port=port, open_browser=open_browser)
+        serve_models([str(run)], port=port, open_browser=open_browser, history=data_directory() / "conversations.db")
     else:
         print(f"cutaway chat {run}    to talk with it here\ncutaway serve {run}   to talk with it in the browser")

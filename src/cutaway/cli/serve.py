@@ -80,10 +80,20 @@ def serve(
             show_default="float32; with another engine as in the model's own files",
         ),
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|URL",
+            help="Where the page's conversations are kept: an SQLite file, or postgresql://…",
+            show_default="the user's data directory",
+        ),
+    ] = None,
+    no_history: Annotated[bool, typer.Option("--no-history", help="Keep no conversations.")] = False,
     open_browser: Open = False,
 ) -> None:
     """Serve models until told to stop, or make a key."""
     from cutaway.runs import BadInput
+    from cutaway.runs.cache import data_directory
     from cutaway.serve import CallerLimits, Limits, make_key
     from cutaway.serve import serve as serve_models
 
@@ -99,4 +109,5 @@ def serve(
     serve_models(
         models or ["runs/demo"], host=host, port=port, token=token, keys=keys, limits=limits, log=log,
         log_content=log_content, open_browser=open_browser, engine=engine, weights=weights,
+        history=None if no_history else history or data_directory() / "conversations.db",
     )  # fmt: skip

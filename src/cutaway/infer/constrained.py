@@ -32,6 +32,9 @@ MOST_RULES = 500
 """In a grammar, where each may lead to the next: recursion again."""
 MOST_REFERENCES = 200
 """In a schema, for the same reason."""
+MOST_OPTIONAL = 400
+"""Properties of one object that may be left out: each adds some four places to where the text may stand, and
+`llguidance` follows 2,000."""
 MOST_REMAINDERS = 10_000
 """What `multipleOf` may come to: an automaton for it has as many states."""
 MOST_IN_MESSAGE = 200
@@ -88,6 +91,11 @@ class Grammar:
         if not isinstance(schema, dict):
             raise BadInput(f"{name} must be an object such as {{'type': 'object'}}, not {source[:40]}")
         _cheap(source, name)
+        if (optional := _most_optional(schema)) > MOST_OPTIONAL:
+            raise BadInput(
+                f"{name} has an object with {optional:,} properties that are not required; at most {MOST_OPTIONAL} are "
+                "followed"
+            )
         # Its own settings are replaced: they could ask for what is no JSON.
         return cls(name, f"start: %json {json.dumps(schema | {'x-guidance': SPACING})}{UNFORCED}")
 
@@ -148,7 +156,7 @@ class Constraint:
         """Which tokens may come next. Raises `BadInput` where working that out goes beyond the bounds."""
         bits = np.frombuffer(self.matcher.compute_bitmask(), np.uint8)
         if self.matcher.is_error():
-            self._fail("is too complex")
+            raise BadInput(f"{self.name} is too complex: too much may come next at one place; simplify it")
         allowed = torch.from_numpy(np.unpackbits(bits, count=self.vocab, bitorder="little").view(np.bool_))
         # llguidance knows one token that ends a text.
         allowed[self.stops] = self.matcher.is_accepting()
@@ -171,6 +179,9 @@ class Constraint:
 
     def _fail(self, how: str) -> NoReturn:
         why = " ".join(self.matcher.get_error().split())
+        # What runs into the bounds is told of in words about the engine's insides.
+        if re.search(r"NoExtensionBias|\d+ items|too (large|big|complex|many)|limit|fuel", why, re.IGNORECASE):
+            raise BadInput(f"{self.name} is too large or too deeply recursive to be followed; simplify it")
         if len(why) > MOST_IN_MESSAGE:
             why = why[:MOST_IN_MESSAGE] + "…"
         raise BadInput(f"{self.name} {how}: {why}; change or simplify it")
@@ -197,6 +208,19 @@ def _cheap(schema: str, name: str) -> None:
     together = '"allOf"' in schema or '"$ref"' in schema
     if (prod(sizes) if together else max(sizes, default=1)) > MOST_REMAINDERS:
         raise BadInput(f"{name} asks for multiples of too large a number; at most {MOST_REMAINDERS:,} is followed")
+
+
+def _most_optional(schema: object) -> int:
+    """The most properties of one object anywhere in a schema that may be left out."""
+    if isinstance(schema, list):
+        return max(map(_most_optional, cast("list[object]", schema)), default=0)
+    if not isinstance(schema, dict):
+        return 0
+    found = cast("dict[str, object]", schema)
+    properties, required = found.get("properties"), found.get("required")
+    own = len(cast("dict[str, object]", properties)) if isinstance(properties, dict) else 0
+    own -= len(cast("list[object]", required)) if isinstance(required, list) else 0
+    return max([own, *map(_most_optional, found.values())])
 
 
 @lru_cache(maxsize=8)

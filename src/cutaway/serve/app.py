@@ -11,10 +11,12 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
+from cutaway.assistant.conversations import Conversations
 from cutaway.infer import Engine
 from cutaway.serve.answering import ClientGone
 from cutaway.serve.chat_api import chat_routes
 from cutaway.serve.completions_api import completion_routes
+from cutaway.serve.conversations_api import conversation_routes
 from cutaway.serve.embeddings_api import embedding_routes
 from cutaway.serve.errors import REFUSALS, add_error_handlers
 from cutaway.serve.gate import Access, Gate
@@ -38,6 +40,7 @@ def create_app(
     page: Path = PAGE,
     engine: EngineOf = Engine,
     log_content: bool = False,
+    conversations: Conversations | None = None,
 ) -> FastAPI:
     """An ASGI application that offers models over OpenAI's API and the page's own, and serves the built page.
 
@@ -48,9 +51,10 @@ def create_app(
         page: where the built page lies.
         engine: makes what runs a model.
         log_content: whether the log holds what is asked and answered.
+        conversations: where the page's conversations are kept; None keeps none.
     """
     access, limits = access or Access(), limits or Limits()
-    service = Service(offers, limits, engine=engine, log_content=log_content)
+    service = Service(offers, limits, engine=engine, log_content=log_content, conversations=conversations)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -87,6 +91,7 @@ def create_app(
 
     for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes, runs_routes):
         app.include_router(routes(service))
+    app.include_router(conversation_routes(service))
     app.include_router(page_routes(service, access))
     add_page(app, page)
     _say_what_is_sent(app)

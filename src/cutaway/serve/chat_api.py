@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from cutaway.infer import LanguageModel
 from cutaway.infer import Request as Asked
-from cutaway.infer.constrained import Grammar
+from cutaway.infer.constrained import Constraint, Grammar
 from cutaway.serve.answering import Answering, AnswerStream, collect
 from cutaway.serve.call_grammar import must_call
 from cutaway.serve.calls import Arguments, Call, form_of
@@ -34,6 +34,7 @@ from cutaway.serve.parts import THINK, THOUGHT, Parts, Said
 from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import Usage, new_id, now
 from cutaway.serve.speech import Calculating, End, Event, Piece
+from cutaway.serve.tools import NO_ARGUMENTS
 
 
 def chat_routes(service: Service) -> APIRouter:
@@ -58,7 +59,14 @@ def chat_routes(service: Service) -> APIRouter:
             interject=None if asked.tools else Calculating(lm.tokenizer),
             among=served.caller.name,
         )
-        answering = await service.ask(request, served, [wanted], grammar=_grammar(lm, asked), search=asked.search)
+        answering = await service.ask(
+            request,
+            served,
+            [wanted],
+            grammar=_grammar(lm, asked),
+            grammar_param="tools" if asked.must_call else "response_format",
+            search=asked.search,
+        )
         turns = [Turn(lm, asked, _parts(lm, asked, prompt)) for _ in range(wanted.n)]
         if asked.stream:
             return AnswerStream(
@@ -99,6 +107,9 @@ class Turn:
         elif isinstance(event, End):
             tail = [Said("content", event.tail, ())] if event.tail and not self.calls else []
             new = [*self.parts.finish(), *tail]
+            if self.asked.must_call and event.reason == "length":
+                # Cut inside the opening of a call, which is no text for the caller.
+                new = [each for each in new if not isinstance(each, Said)]
             self.end = event
         told = list(new)
         for each in told:
@@ -198,8 +209,16 @@ def _prompt(lm: LanguageModel, asked: ChatCompletionRequest) -> list[int]:
 def _grammar(lm: LanguageModel, asked: ChatCompletionRequest) -> Callable[[], Grammar] | None:
     """What the answer must look like, where the request says so."""
     if asked.must_call:
-        return partial(must_call, asked.functions, lm.tokenizer, parallel=asked.parallel_tool_calls is not False)
+        return partial(_forced, lm, asked)
     return None if asked.schema_ is None else partial(Grammar.json_schema, asked.schema_)
+
+
+def _forced(lm: LanguageModel, asked: ChatCompletionRequest) -> Grammar:
+    """Calls of the tools. Raises `BadInput` where the arguments of one, which come late, cannot be followed."""
+    for function in asked.functions:
+        schema = Grammar.json_schema(function.parameters or NO_ARGUMENTS)
+        Constraint(schema, lm.tokenizer, lm.config.vocab_size).mask()
+    return must_call(asked.functions, lm.tokenizer, parallel=asked.parallel_tool_calls is not False)
 
 
 def _parts(lm: LanguageModel, asked: ChatCompletionRequest, prompt: Sequence[int]) -> Parts:

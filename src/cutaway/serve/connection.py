@@ -12,6 +12,11 @@ TURNED_AWAY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
     b"Retry-After: 5\r\nConnection: close\r\n\r\n%s" % (len(FULL), FULL)
 )
+LATE = b"the head of the request did not arrive in time\n"
+TIMED_OUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s" % (len(LATE), LATE)
+)
 LINGER_SECONDS = 2.0
 """Time for one who was turned away to send what he has begun, and to read why."""
 MOST_LINGERING = 128
@@ -74,7 +79,15 @@ class PatientProtocol(H11Protocol):
         if not expecting:
             self._unwatch()
         elif self._deadline is None and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
+            self._deadline = self.loop.call_later(self.head_seconds, self._end)
+
+    def _end(self) -> None:
+        """The head is late: say so to one who has begun it, and close."""
+        if self.conn.trailing_data[0]:
+            self.transport.write(TIMED_OUT)
+            self.transport.close()
+        else:
+            self.transport.abort()
 
     def _unwatch(self) -> None:
         if self._deadline is not None:

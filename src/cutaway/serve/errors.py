@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from cutaway.runs import BadInput, CutawayError
+from cutaway.serve.requests import OpenAIRequest
 from cutaway.serve.shapes import ErrorShape
 
 log = logging.getLogger(__name__)
@@ -100,11 +102,28 @@ def add_error_handlers(app: FastAPI) -> None:
             # Nothing in a base address that a client was given wrongly says what would be right.
             message = f"there is no {request.url.path[:100]} here; the API is under /v1, and /openapi.json lists it"
             return ApiError(404, message, code="unknown_url", headers=headers).response(request.scope)
+        if error.status_code == 405 and headers and (allowed := headers.get("allow") or headers.get("Allow")):
+            message = f"{request.url.path[:100]} does not take {request.method[:20]}; it takes {allowed}"
+            return ApiError(405, message, code="method_not_allowed", headers=headers).response(request.scope)
+        if error.status_code == 400 and error.__cause__ is not None:
+            return _unreadable(error.__cause__).response(request.scope)
         return ApiError(error.status_code, str(error.detail), headers=headers).response(request.scope)
 
     @app.exception_handler(CutawayError)
     def _told(request: Request, error: CutawayError) -> JSONResponse:
         return describe_failure(error).response(request.scope)
+
+
+def _unreadable(cause: BaseException) -> ApiError:
+    """What kept a body from being read as JSON, as far as FastAPI passes it on as an error of its own."""
+    if isinstance(cause, UnicodeDecodeError):
+        wrong = f"byte {cause.start} (0x{cause.object[cause.start]:02x}) is wrong" if cause.object else "it is empty"
+        return ApiError(400, f"the body is not valid {cause.encoding.upper()}: {wrong}", code="invalid_json")
+    if isinstance(cause, RecursionError):
+        return ApiError(
+            400, "the body is nested too deeply: too many lists and objects in one another", code="invalid_json"
+        )
+    return ApiError(400, f"the body cannot be read as JSON: {cause}"[:300], code="invalid_json")
 
 
 def _telling(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -128,6 +147,14 @@ def _from_validation(error: RequestValidationError) -> ApiError:
         path.pop()
     param = context.get("param") or ".".join(str(part) for part in path) or None
     message = first["msg"] if kind in ("unsupported", "unknown", "value") else f"{param or 'the body'}: {first['msg']}"
+    if isinstance(given := first.get("input"), float) and not math.isfinite(given):
+        known = OpenAIRequest.model_json_schema()["properties"].get(param, {})
+        shape = next((each for each in known.get("anyOf", ()) if each.get("type") == "number"), {})
+        words = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
+        must = (
+            " and ".join(f"{word} {shape[key]:g}" for key, word in words.items() if key in shape) or "a finite number"
+        )
+        message = f"{param or 'a number'} is {given}; it must be {must}"
     code = {"missing": "missing_required_parameter", "unknown": "unknown_parameter", "unsupported": "unsupported"}
     # A fault of the texts in the body may be as long as they are.
     return ApiError(400, " ".join(message.split())[:500], param=param, code=code.get(kind, "invalid_value"))

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from sse_starlette.sse import AppStatus
 
+from cutaway.assistant.conversations import Conversations
 from cutaway.infer.engines import EngineName, engine_of
 from cutaway.infer.native import Precision, library
 from cutaway.runs import BadInput, CutawayError
@@ -31,8 +32,10 @@ from cutaway.serve.service import Service
 
 MIN_TOKEN = 16
 """Characters in a token; fewer could be guessed."""
-LAST_SECONDS = 3
-"""Time for streams to say why they end, once the time for answers to end is over."""
+LAST_SECONDS = 3.0
+"""Time for streams to say why they end, at the end of the time for answers to end; a quarter of that at most."""
+LEAST_SECONDS = 1.0
+"""Time that stopping may take in any case."""
 
 
 def serve(
@@ -48,6 +51,7 @@ def serve(
     open_browser: bool = False,
     engine: EngineName = "cutaway",
     weights: Precision | None = None,
+    history: str | Path | None = None,
 ) -> None:
     """Serve models until told to stop (Ctrl-C, SIGTERM); running answers are given `limits.drain_seconds` to end.
 
@@ -63,6 +67,7 @@ def serve(
         open_browser: show the page in the person's browser.
         engine: what computes: our own, or another that is installed.
         weights: what it keeps the models' weights as; see `cutaway.infer.engines.engine_of`.
+        history: where the page's conversations are kept, a file's path or a database's URL; None keeps none.
 
     Raises:
         BadInput: no such model, no such address, a port in use, a damaged file of keys, nothing that keeps others
@@ -87,7 +92,10 @@ def serve(
                 "--keys; or leave out --host to serve this machine alone"
             )
         access = Access(token=token, local_only=local, keys=known)
-        app = create_app(offered, access=access, limits=limits, engine=make, log_content=log_content)
+        kept = None if history is None else Conversations(history)
+        app = create_app(
+            offered, access=access, limits=limits, engine=make, log_content=log_content, conversations=kept
+        )
         if engine != "cutaway" and first.config.kind == "decoder":
             app.state.service.engine(offered[0].name, first)  # for the same reason: written, and opened, now
         shown = socket.gethostname() if ipaddress.ip_address(address).is_unspecified else host
@@ -115,7 +123,6 @@ def server(app: FastAPI, limits: Limits) -> DrainingServer:
         http=patient(limits.head_seconds),
         ws="none",
         limit_concurrency=limits.connections,
-        timeout_graceful_shutdown=int(limits.drain_seconds) + LAST_SECONDS,
     )
     return DrainingServer(config, app.state.service, limits.drain_seconds)
 
@@ -126,14 +133,20 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, drain_seconds: float) -> None:
         super().__init__(config)
         self.service = service
-        self.drain_seconds = drain_seconds
+        self.drain_seconds = max(drain_seconds, LEAST_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(self.drain_seconds, lambda: loop.run_in_executor(None, self.service.close))
+        """Stop within `drain_seconds`, whatever still runs then."""
+        last = min(LAST_SECONDS, self.drain_seconds / 4)
+        # A daemon: it waits for the engines, and an end in time does not wait for it.
+        closing = threading.Thread(target=self.service.close, name="closing", daemon=True)
+        timer = asyncio.get_running_loop().call_later(self.drain_seconds - last, closing.start)
         try:
-            await super().shutdown(sockets)
+            async with asyncio.timeout(self.drain_seconds):
+                await super().shutdown(sockets)
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
         finally:
             timer.cancel()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Self
@@ -17,7 +19,9 @@ from starlette.concurrency import run_in_threadpool
 
 from cutaway.infer import LanguageModel
 from cutaway.infer import Request as Asked
+from cutaway.runs import CutawayError
 from cutaway.serve.answering import Answering, AnswerStream
+from cutaway.serve.conversations_api import Keeper, KeptIn, owner_of
 from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
 from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
@@ -26,6 +30,8 @@ from cutaway.serve.requests import ModelName, Request, SamplingRequest
 from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import finite
 from cutaway.serve.speech import Calculating, End, Piece, ToolUse, token_text
+
+log = logging.getLogger(__name__)
 
 
 class StageShape(BaseModel):
@@ -96,6 +102,8 @@ class ChatRequest(SamplingRequest):
     """POST /api/chat."""
 
     messages: Messages
+    keep: KeptIn | None = None
+    """Where question and answer are kept, if they are."""
 
 
 def page_routes(service: Service, access: Access) -> APIRouter:
@@ -127,6 +135,9 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         """Server-sent events: `start`, then `token` and `tool` as they come, then `done` or `error`."""
         served = await service.served(asked.model, request)
         lm = served.lm
+        keeper = None
+        if asked.keep and service.conversations:
+            keeper = Keeper(service.conversations, owner_of(request), asked.keep, served.name)
         prompt = await run_in_threadpool(chat_prompt, lm, [message.plain() for message in asked.messages])
         wanted = Asked(
             prompt,
@@ -138,8 +149,11 @@ def page_routes(service: Service, access: Access) -> APIRouter:
             interject=Calculating(lm.tokenizer),
             among=served.caller.name,
         )
+        if keeper:
+            await run_in_threadpool(keeper.ask, asked.messages[-1].plain()["content"] or "")
         answering = await service.ask(request, served, [wanted])
-        return AnswerStream(_chat_events(lm, len(prompt), answering), answering, service.limits.read_seconds)
+        events = _chat_events(lm, len(prompt), answering, keeper)
+        return AnswerStream(events, answering, service.limits.read_seconds)
 
     @router.post("/api/session")
     def session(request: HTTPRequest) -> Response:
@@ -178,20 +192,48 @@ def token_shape(lm: LanguageModel, token: int) -> TokenShape:
     )
 
 
-async def _chat_events(lm: LanguageModel, prompt: int, answering: Answering) -> AsyncIterator[dict[str, str]]:
+async def _chat_events(
+    lm: LanguageModel, prompt: int, answering: Answering, keeper: Keeper | None
+) -> AsyncIterator[dict[str, str]]:
     began = time.perf_counter()
-    yield _event("start", {"prompt_tokens": prompt, "context": lm.config.context})
+    start = {"prompt_tokens": prompt, "context": lm.config.context}
+    yield _event("start", start)
     try:
         async for _, event in answering:
             if isinstance(event, Piece):
-                yield _event("token", _token_event(lm, event))
+                token = _token_event(lm, event)
+                if keeper:
+                    keeper.tokens.append(token)
+                yield _event("token", token)
             elif isinstance(event, ToolUse):
-                yield _event("tool", {"name": event.name, "arguments": event.arguments, "result": event.result})
+                use = {"name": event.name, "arguments": event.arguments, "result": event.result}
+                if keeper:
+                    keeper.tools.append(use)
+                yield _event("tool", use)
             elif isinstance(event, End):
-                seconds = time.perf_counter() - began
-                yield _event("done", {"finish": event.reason, "tokens": event.sampled, "seconds": round(seconds, 3)})
+                seconds = round(time.perf_counter() - began, 3)
+                done = {"finish": event.reason, "tokens": event.sampled, "seconds": seconds}
+                if keeper:
+                    # Kept before it is told: what the page has seen to the end is there after a kill.
+                    keeper.state, keeper.figures = "done", {**start, "finish": event.reason, "seconds": seconds}
+                    await run_in_threadpool(keeper.end)
+                    keeper = None
+                yield _event("done", done)
     except Exception as error:
+        if keeper:
+            keeper.state = "failed"
         yield _event("error", describe_failure(error).body())
+    finally:
+        if keeper:
+            # The reader is gone, and this generator is being closed: nothing can be waited for any more.
+            threading.Thread(target=_end, args=(keeper,)).start()
+
+
+def _end(keeper: Keeper) -> None:
+    try:
+        keeper.end()
+    except CutawayError:
+        log.exception("an answer could not be kept")
 
 
 def _token_event(lm: LanguageModel, piece: Piece) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
+from cutaway.assistant.conversations import Conversations
 from cutaway.infer import Busy, Closed, Engine, Handle, LanguageModel, Search, Searcher
 from cutaway.infer import Request as Asked
 from cutaway.infer.constrained import Constraint, Grammar
@@ -49,6 +50,7 @@ class Service:
         *,
         engine: EngineOf = Engine,
         log_content: bool = False,
+        conversations: Conversations | None = None,
     ) -> None:
         self.offers = tuple(offers)
         self.limits = limits
@@ -56,6 +58,7 @@ class Service:
         self.metrics = Metrics(self.loads, searches=lambda: self.searcher.held)
         self.rates = Rates()
         self.log_content = log_content
+        self.conversations = conversations
         self.embedding = asyncio.Semaphore(1)
         """Texts are made vectors of by one request at a time: each takes all cores."""
         self.looking = asyncio.Semaphore(1)
@@ -103,9 +106,12 @@ class Service:
         prompts: Sequence[Asked],
         *,
         grammar: Callable[[], Grammar] | None = None,
+        grammar_param: str | None = None,
         search: Search | None = None,
     ) -> Answering:
         """Put requests of one kind in line, one for each prompt; with `search`, to be answered by that.
+
+        `grammar_param` is the parameter that the grammar comes from, for what is said of one that cannot be followed.
 
         Raises:
             ApiError: 400, they can never be carried out; 429, there is no room, or the caller's is used up.
@@ -130,7 +136,7 @@ class Service:
                 handles.extend(self.searcher.submit(lm, asked, search) for asked in prompts)
             else:
                 engine = await run_in_threadpool(self.engine, served.name, lm)
-                constraint = await run_in_threadpool(_compiled, grammar, lm) if grammar else None
+                constraint = await run_in_threadpool(_compiled, grammar, lm, grammar_param) if grammar else None
                 handles.extend(engine.submit(_with(asked, constraint)) for asked in prompts)
         except BaseException as error:
             for handle in handles:
@@ -161,7 +167,7 @@ class Service:
             raise ApiError(
                 400,
                 f"the prompt is {length} tokens long and the model's context is {context}, which must hold the answer "
-                "too; shorten the conversation",
+                f"too; shorten the {'conversation' if param == 'messages' else param}",
                 param=param,
                 code="context_length_exceeded",
             )
@@ -222,6 +228,9 @@ def chat_prompt(
         ApiError: 400, the chat template has no way to say this conversation.
     """
     must_write(lm)
+    if not lm.tokenizer.chat_template:
+        message = f"{lm.name} has no chat template, so it cannot chat; send it a text by POST /v1/completions"
+        raise ApiError(400, message, param="model", code="no_chat_template")
     try:
         told, tools = conversation(messages, functions, lm.tokenizer)
         return lm.tokenizer.encode_chat(told, generate=generate, tools=tools)
@@ -257,8 +266,14 @@ def must_write(lm: LanguageModel) -> None:
         )
 
 
-def _compiled(grammar: Callable[[], Grammar], lm: LanguageModel) -> Constraint:
-    return Constraint(grammar(), lm.tokenizer, lm.config.vocab_size)
+def _compiled(grammar: Callable[[], Grammar], lm: LanguageModel, param: str | None) -> Constraint:
+    """Where texts in the grammar begin. Raises `ApiError` 400 where it, or its first step, is beyond the bounds."""
+    try:
+        constraint = Constraint(grammar(), lm.tokenizer, lm.config.vocab_size)
+        constraint.copy().mask()
+    except BadInput as error:
+        raise ApiError(400, str(error), param=param, code="invalid_value") from error
+    return constraint
 
 
 def _with(asked: Asked, constraint: Constraint | None) -> Asked:

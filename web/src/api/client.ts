@@ -4,6 +4,8 @@ import type {
   Curves,
   Edit,
   Family,
+  KeptConversation,
+  KeptSummary,
   Look,
   Message,
   Numbers,
@@ -111,6 +113,29 @@ export async function samples(run: string, stage: string): Promise<Sample[]> {
   const query = new URLSearchParams({ run, stage });
   const response = await request(`/api/runs/samples?${query.toString()}`);
   return ((await response.json()) as { samples: Sample[] }).samples;
+}
+
+/** The conversations that the server keeps, the last used first; null where it keeps none. */
+export async function conversations(search: string): Promise<KeptSummary[] | null> {
+  const query = new URLSearchParams({ search });
+  const body = (await (await request(`/api/conversations?${query.toString()}`)).json()) as {
+    kept: boolean;
+    conversations: KeptSummary[];
+  };
+  return body.kept ? body.conversations : null;
+}
+
+export async function conversation(id: string): Promise<KeptConversation> {
+  return (await (await request(`/api/conversations/${encodeURIComponent(id)}`)).json()) as KeptConversation;
+}
+
+export async function renameConversation(id: string, title: string): Promise<void> {
+  const headers = { 'Content-Type': 'application/json' };
+  await request(`/api/conversations/${encodeURIComponent(id)}`, { method: 'PATCH', headers, body: JSON.stringify({ title }) });
+}
+
+export async function deleteConversation(id: string): Promise<void> {
+  await request(`/api/conversations/${encodeURIComponent(id)}`, { method: 'DELETE' });
 }
 
 /** Exchange the server's token for a cookie that later requests carry by themselves. */

@@ -70,6 +70,49 @@ export interface ChatRequest {
   top_p: number;
   max_tokens: number | null;
   seed: number | null;
+  keep: KeptIn | null;
+}
+
+/** Where a question and its answer are kept; ids are 32 hexadecimal digits. */
+export interface KeptIn {
+  conversation: string;
+  parent: string | null;
+  question: string;
+  answer: string;
+}
+
+export interface KeptSummary {
+  id: string;
+  title: string;
+  created: string;
+  updated: string;
+  turns: number;
+}
+
+/** What an answer's turn has beside its text. */
+export interface KeptDetail {
+  tokens?: AnswerToken[];
+  tools?: ToolUse[];
+  finish?: 'stop' | 'length';
+  prompt_tokens?: number;
+  context?: number;
+  seconds?: number;
+}
+
+export interface KeptTurn {
+  id: string;
+  parent: string | null;
+  role: string;
+  text: string;
+  model: string | null;
+  state: string;
+  detail: KeptDetail;
+}
+
+export interface KeptConversation {
+  id: string;
+  title: string;
+  turns: KeptTurn[];
 }
 
 export type ChatEvent =

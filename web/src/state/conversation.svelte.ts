@@ -1,5 +1,6 @@
 import { chat } from '../api/client';
-import type { AnswerToken, Message, ToolUse } from '../api/types';
+import type { AnswerToken, KeptConversation, KeptDetail, KeptIn, Message, ToolUse } from '../api/types';
+import { history } from './history.svelte';
 import { models } from './models.svelte';
 import { place } from './place.svelte';
 
@@ -51,6 +52,20 @@ export class Answer {
     this.model = model;
   }
 
+  /** One that was given before. */
+  static kept(model: string, state: string, detail: KeptDetail): Answer {
+    const answer = new Answer(model);
+    answer.tokens = detail.tokens ?? [];
+    answer.tools = detail.tools ?? [];
+    answer.finish = detail.finish ?? null;
+    answer.promptTokens = detail.prompt_tokens ?? 0;
+    answer.context = detail.context ?? Infinity;
+    answer.seconds = detail.seconds ?? 0;
+    answer.state = state === 'stopped' || state === 'failed' ? state : 'done';
+    if (state === 'failed') answer.error = 'The server broke off in the middle of this answer.';
+    return answer;
+  }
+
   get running(): boolean {
     return this.state === 'waiting' || this.state === 'writing';
   }
@@ -69,16 +84,53 @@ export class Answer {
   }
 }
 
+/** A question, or an answer; those with one parent are branches. A question follows an answer, or nothing. */
+type Node =
+  | { id: string; parent: string | null; question: string; answer?: undefined }
+  | { id: string; parent: string | null; question?: undefined; answer: Answer };
+
+/** A question and its answer, as they stand in the branch that is shown. */
 export interface Exchange {
-  id: number;
+  /** The answer's. */
+  id: string;
   question: string;
   answer: Answer;
+  asked: Node;
+  /** Other wordings of the question, and other answers to it, this one among them. */
+  questions: Node[];
+  answers: Node[];
+}
+
+/** 32 hexadecimal digits; `randomUUID` is not to be had off loopback without encryption. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
 class Conversation {
-  exchanges = $state.raw<Exchange[]>([]);
+  private nodes = $state.raw<Node[]>([]);
+  private leaf = $state<string | null>(null);
   private abort: AbortController | null = null;
-  private made = 0;
+  id = $state(newId());
+
+  exchanges = $derived.by((): Exchange[] => {
+    const found: Exchange[] = [];
+    let answer = this.find(this.leaf);
+    while (answer?.answer) {
+      const asked = this.find(answer.parent);
+      if (asked?.question === undefined) break;
+      found.unshift({
+        id: answer.id,
+        question: asked.question,
+        answer: answer.answer,
+        asked,
+        questions: this.nodes.filter((node) => node.parent === asked.parent && node.question !== undefined),
+        answers: this.nodes.filter((node) => node.parent === asked.id),
+      });
+      answer = this.find(asked.parent);
+    }
+    return found;
+  });
 
   last = $derived(this.exchanges.at(-1) ?? null);
   running = $derived(this.last?.answer.running ?? false);
@@ -86,7 +138,8 @@ class Conversation {
   /** Everything said so far, as messages; an exchange that failed before a word was said is left out. */
   messages(until: Exchange | null = null): Message[] {
     const system: Message[] = place.system.trim() ? [{ role: 'system', content: place.system }] : [];
-    const before = until ? this.exchanges.slice(0, this.exchanges.indexOf(until)) : this.exchanges;
+    const at = until ? this.exchanges.findIndex(({ id }) => id === until.id) : -1;
+    const before = at >= 0 ? this.exchanges.slice(0, at) : this.exchanges;
     const said = before.filter(({ answer }) => answer.text || answer.tools.length > 0);
     return [
       ...system,
@@ -97,32 +150,88 @@ class Conversation {
     ];
   }
 
+  /** Go on from what is shown. */
   async ask(question: string): Promise<void> {
     if (this.running || !question.trim()) return;
-    const exchange = { id: this.made++, question, answer: new Answer(models.current) };
-    this.exchanges = [...this.exchanges, exchange];
-    await this.run(exchange);
+    await this.answer({ id: newId(), parent: this.leaf, question });
   }
 
-  /** Answer the last question again. */
-  async regenerate(): Promise<void> {
-    const last = this.last;
-    if (!last || this.running) return;
-    const exchange = { id: this.made++, question: last.question, answer: new Answer(models.current) };
-    this.exchanges = [...this.exchanges.slice(0, -1), exchange];
-    await this.run(exchange);
+  /** Ask a question of the conversation in other words: a branch beside it. */
+  async edit(exchange: Exchange, question: string): Promise<void> {
+    if (this.running || !question.trim()) return;
+    await this.answer({ id: newId(), parent: exchange.asked.parent, question });
+  }
+
+  /** Answer a question again: a branch beside its answer. */
+  async regenerate(exchange: Exchange | null = this.last): Promise<void> {
+    if (!exchange || this.running) return;
+    await this.answer(exchange.asked);
+  }
+
+  /** Show the branch that goes through a node, as it went on last. */
+  show(node: Node): void {
+    let leaf = node;
+    for (;;) {
+      const next = this.nodes.findLast((other) => other.parent === leaf.id);
+      if (!next) break;
+      leaf = next;
+    }
+    this.leaf = leaf.id;
   }
 
   stop(): void {
     this.abort?.abort();
   }
 
+  /** Begin another conversation. */
   clear(): void {
     this.stop();
-    this.exchanges = [];
+    this.nodes = [];
+    this.leaf = null;
+    this.id = newId();
+    place.conversation = null;
   }
 
-  private async run(exchange: Exchange): Promise<void> {
+  /** Show a conversation that the server has kept. */
+  open(kept: KeptConversation): void {
+    this.stop();
+    this.id = kept.id;
+    this.nodes = kept.turns.map(({ id, parent, role, text, model, state, detail }): Node =>
+      role === 'user' ? { id, parent, question: text } : { id, parent, answer: Answer.kept(model ?? '', state, detail) },
+    );
+    this.leaf = this.nodes.findLast((node) => node.answer)?.id ?? null;
+    place.conversation = kept.id;
+  }
+
+  private find(id: string | null): Node | undefined {
+    return id === null ? undefined : this.nodes.find((node) => node.id === id);
+  }
+
+  /** The answer that a question follows on the server, where one that failed before a word is not kept. */
+  private keptBefore(asked: Node): string | null {
+    let before = this.find(asked.parent);
+    while (before?.answer && before.answer.tokens.length === 0) before = this.find(this.find(before.parent)?.parent ?? null);
+    return before?.id ?? null;
+  }
+
+  private async answer(asked: Node): Promise<void> {
+    const known = this.nodes.includes(asked);
+    const node = { id: newId(), parent: asked.id, answer: new Answer(models.current) };
+    this.nodes = known ? [...this.nodes, node] : [...this.nodes, asked, node];
+    this.leaf = node.id;
+    const exchange = this.last;
+    if (!exchange) return;
+    place.conversation = history.kept ? this.id : null;
+    await this.run(exchange, {
+      conversation: this.id,
+      parent: this.keptBefore(asked),
+      question: asked.id,
+      answer: node.id,
+    });
+    void history.load();
+  }
+
+  private async run(exchange: Exchange, keep: KeptIn): Promise<void> {
     const { answer, question } = exchange;
     const abort = (this.abort = new AbortController());
     const messages: Message[] = [...this.messages(exchange), { role: 'user', content: question }];
@@ -141,6 +250,7 @@ class Conversation {
         top_p: place.topP,
         max_tokens: place.maxTokens,
         seed: place.seed,
+        keep,
       };
       for await (const { event, data } of chat(asked, abort.signal)) {
         if (event === 'start') {

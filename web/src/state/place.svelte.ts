@@ -18,6 +18,8 @@ export interface Place {
   seed: number | null;
   system: string;
   colour: boolean;
+  /** The conversation that is open, where it is kept. */
+  conversation: string | null;
   /** What the model reads under Inside. */
   prompt: string;
   /** The part of the network that is open: embed, blocks.3.attn, blocks.3.mlp, blocks.3.stream, unembed. */
@@ -43,6 +45,7 @@ export const DEFAULTS: Place = {
   seed: null,
   system: '',
   colour: false,
+  conversation: null,
   prompt: 'In the beginning God made the heaven and the',
   part: 'unembed',
   head: 0,
@@ -98,6 +101,7 @@ export function read(search: string): Place {
     seed: whole(query.get('seed'), 0, Number.MAX_SAFE_INTEGER) ?? null,
     system: query.get('system')?.slice(0, 4000) ?? '',
     colour: query.get('colour') === '1',
+    conversation: /^[0-9a-f]{32}$/.exec(query.get('conversation') ?? '')?.[0] ?? null,
     prompt: query.get('prompt')?.slice(0, 4000) ?? DEFAULTS.prompt,
     part: PART.exec(query.get('part') ?? '')?.[0] ?? DEFAULTS.part,
     head: whole(query.get('head'), 0, 1000) ?? 0,
@@ -121,6 +125,7 @@ export function write(place: Place): string {
   if (place.seed !== null) query.set('seed', String(place.seed));
   if (place.system) query.set('system', place.system);
   if (place.colour) query.set('colour', '1');
+  if (place.conversation) query.set('conversation', place.conversation);
   if (place.prompt !== DEFAULTS.prompt) query.set('prompt', place.prompt);
   if (place.part !== DEFAULTS.part) query.set('part', place.part);
   if (place.head) query.set('head', String(place.head));
