@@ -3,8 +3,9 @@
     .venv/bin/python bench/digits.py ../shared/data/digits/mnist.npz
     .venv/bin/python bench/digits.py mnist.npz --networks small --seeds 2 --set updates=1000
 
-Each training is a process of its own on two threads; its time is wall time from the first step to the last, without
-reading the images and without the test. The table gives mean and sample standard deviation over the seeds, the worst
+Each training is a process of its own on two threads, or as many as OMP_NUM_THREADS says; its time is wall time from the
+first step to the last, without reading the images and without the test. With --cpu-time it is processor time, of one
+thread: for a machine that others use too. The table gives mean and sample standard deviation over the seeds, the worst
 share and the longest time, and whether those two hold what is asked for.
 """
 
@@ -19,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-THREADS = 2
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "2"))
 
 
 class Target(NamedTuple):
@@ -46,7 +47,7 @@ class Trial(NamedTuple):
     seconds: float
 
 
-def train(name: str, data: Path, seed: int, overrides: list[str]) -> Trial:
+def train(name: str, data: Path, seed: int, overrides: list[str], *, cpu_time: bool) -> Trial:
     """One training in this process."""
     import time
 
@@ -57,24 +58,28 @@ def train(name: str, data: Path, seed: int, overrides: list[str]) -> Trial:
     from cutaway.pipeline.rungs import digits
     from cutaway.runs import SilentProgress, load_recipe
 
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(1 if cpu_time else THREADS)
+    clock = time.process_time if cpu_time else time.perf_counter
     images = read_images(data)
     settings = load_recipe(None, overrides, digits.DigitsSettings)
     function = {"small": digits.train_small, "wide": digits.train_wide, "cnn": digits.train_cnn}[name]
-    began = time.perf_counter()
+    began = clock()
     network = function(images, settings, seed, SilentProgress())
-    seconds = time.perf_counter() - began
+    seconds = clock() - began
     return Trial(network.parameters, accuracy(network.says(images.test_x), images.test_y), seconds)
 
 
-def apart(name: str, data: Path, seed: int, overrides: list[str]) -> Trial:
+def apart(name: str, data: Path, seed: int, overrides: list[str], *, cpu_time: bool) -> Trial:
     """One training in a process of its own."""
     command = [sys.executable, __file__, str(data), "--one", name, "--seed", str(seed)]
     for override in overrides:
         command += ["--set", override]
+    if cpu_time:
+        command.append("--cpu-time")
+    threads = str(1 if cpu_time else THREADS)
     environment = {
         **os.environ,
-        **{key: str(THREADS) for key in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")},
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads),
     }
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     trial = Trial(*json.loads(done.stdout))
@@ -105,11 +110,12 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--seeds", type=int, help="how many; left out: 5 of the small network, 3 of the others")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the rung")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time, one thread")
     parser.add_argument("--one", choices=TARGETS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(train(asked.one, asked.data, asked.seed, asked.set)))
+        print(json.dumps(train(asked.one, asked.data, asked.seed, asked.set, cpu_time=asked.cpu_time)))
         return
     from cutaway.evals.markdown import markdown_table
 
@@ -117,7 +123,10 @@ def main() -> None:
     rows = [
         row(
             TARGETS[name],
-            [apart(name, asked.data, seed + 1, asked.set) for seed in range(asked.seeds or TARGETS[name].seeds)],
+            [
+                apart(name, asked.data, seed + 1, asked.set, cpu_time=asked.cpu_time)
+                for seed in range(asked.seeds or TARGETS[name].seeds)
+            ],
         )
         for name in asked.networks
     ]

@@ -154,10 +154,13 @@ def test_draws_follow_from_the_seed() -> None:
     assert draw_problems(2, 100, 20, seed=1) != draw_problems(2, 100, 20, seed=2)
 
 
-def test_more_problems_than_there_are_is_bad_input() -> None:
-    with pytest.raises(BadInput, match="more than half"):
-        draw_problems(1, 30, 10, seed=1)
+def test_of_few_problems_half_are_taken() -> None:
+    problems = draw_problems(2, 20_000, 500, seed=1)
+    # 100 · 101 / 2 = 5,050 sums of two numbers below 100.
+    assert (len(problems.training), len(problems.heldout)) == (2525 - 500, 500)
     assert len(draw_problems(1, 20, 7, seed=1).training) == 20
+    with pytest.raises(BadInput, match=r"1 digits have 55 different sums.*too few to hold 14 out"):
+        draw_problems(1, 30, 14, seed=1)
 
 
 def test_digits_are_compared_from_the_units_up() -> None:

@@ -80,6 +80,17 @@ def test_in_a_language_model_it_is_the_last_tokens_loss(kind: str) -> None:
     assert all(weight.grad is None for weight in model.parameters())
 
 
+def test_what_is_far_too_small_for_float32_is_measured() -> None:
+    torch.manual_seed(7)
+    model = RecurrentModel("rnn", 9, 4, 6).requires_grad_(False)
+    model.scale_recurrence(0.5)
+    norms = flow_in(model, torch.randint(0, 9, (2, 202)))
+    assert 0 < norms[-1] < 1e-50
+    # Its Jacobians are at most so large: tanh' is 1 at most.
+    assert norms[-1] <= norms[0] * float(torch.linalg.matrix_norm(model.cells[0].from_state.weight, 2)) ** 200
+    assert model.output.weight.dtype == torch.float32
+
+
 def test_the_spectral_radius_is_what_it_was_scaled_to() -> None:
     torch.manual_seed(5)
     model = RecurrentModel("gru", 9, 4, 16)

@@ -160,18 +160,29 @@ def test_a_network_asleep_has_the_labels_entropy_for_its_cost() -> None:
 
 def test_each_neuron_that_wakes_leaves_fewer_ways_down() -> None:
     network, drawn = small(), torch.Generator().manual_seed(1)
-    ends = [downhill(network.cost, network.beginning(awake, drawn)) for awake in range(4)]
+    ends = [
+        downhill(network.cost, network.beginning(awake, drawn), moving=network.taking_part(awake)) for awake in range(4)
+    ]
     costs, down = [], []
     for awake, end in enumerate(ends):
         assert end is not None
         first, offset, second, _ = end.place.split(network.sizes)
         asleep = torch.cat([first.view(5, 3)[:, awake:].ravel(), offset[awake:], second.view(3, 4)[awake:].ravel()])
-        assert (asleep.abs() < 1e-9).all()
+        assert not asleep.any()
         costs.append(end.cost)
         down.append(end.down)
     assert costs == sorted(costs, reverse=True)
     assert down[0] > down[1] >= down[-1] == 0
     assert ends[-1].kind == "minimum"
+
+
+def test_only_what_may_move_does() -> None:
+    moving = torch.tensor([False, True])
+    found = downhill(two_valleys, torch.tensor([1.0, 0.3], dtype=torch.float64), moving=moving)
+    assert found is not None
+    torch.testing.assert_close(found.place, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    # From beside the saddle it may not leave x; the gradient is never nought there.
+    assert downhill(two_valleys, torch.tensor([0.05, 0.3], dtype=torch.float64), steps=30, moving=moving) is None
 
 
 def test_curvatures_are_those_of_finite_differences() -> None:

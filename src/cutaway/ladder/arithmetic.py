@@ -182,6 +182,8 @@ class Problems:
 def draw_problems(digits: int, n_training: int, n_asked: int, seed: int) -> Problems:
     """Different problems of numbers with up to `digits` digits, and `n_asked` of each kind to ask.
 
+    To learn from there are `n_training`, or fewer: with those held out no more than half of all that there are.
+
     Of all numbers below 10^digits few are short. So a tenth of the problems is drawn from numbers below
     10^(digits - 1), a hundredth from those below 10^(digits - 2), and so on (Lee et al. 2023, section 3); what is held
     out is drawn in the same way.
@@ -189,12 +191,15 @@ def draw_problems(digits: int, n_training: int, n_asked: int, seed: int) -> Prob
     Raises:
         BadInput: there are not enough of them.
     """
-    rng, n, highest = random.Random(seed), n_training + n_asked, 10**digits
-    if 4 * n > highest * (highest + 1):
+    rng, highest = random.Random(seed), 10**digits
+    half = highest * (highest + 1) // 4
+    n_training = min(n_training, half - n_asked)
+    if n_training < n_asked:
         raise BadInput(
-            f"{n:,} different sums are more than half of all that there are of numbers with up to {digits} digits; ask "
-            "for fewer problems, or for more digits"
+            f"numbers of up to {digits} digits have {highest * (highest + 1) // 2:,} different sums, of which at most "
+            f"half are taken: too few to hold {n_asked:,} out and learn from as many; ask fewer, or give more digits"
         )
+    n = n_training + n_asked
     drawn: dict[frozenset[int], Problem] = {}
     for size in range(1, digits + 1):
         all_of_size = 10**size * (10**size + 1) // 2

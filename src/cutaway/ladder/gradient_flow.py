@@ -14,6 +14,7 @@ diag(f) to its Jacobian, a GRU's state diag(z): gates that are learned, and that
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 
@@ -55,8 +56,10 @@ def gradient_norms(
 def flow_in(model: RecurrentModel, tokens: Int[Tensor, "row position"]) -> list[float]:
     """The mean over rows of those norms in a language model of one layer, for the loss of each row's last token.
 
-    What is read are the tokens before it: the list has one entry fewer than a row has tokens.
+    What is read are the tokens before it: the list has one entry fewer than a row has tokens. It is worked out in
+    float64: a gradient that halves with every step would leave float32's range within 150 of them.
     """
+    model = copy.deepcopy(model).double()
     (cell,) = model.cells
     assert isinstance(cell, Cell)
 

@@ -151,11 +151,16 @@ class SmallNetwork:
         of multilayer perceptrons", 2000).
         """
         drawn_all = 0.5 * torch.randn(sum(self.sizes), generator=drawn, dtype=self.x.dtype)
-        first, offset, second, _ = drawn_all.split(self.sizes)
-        first.view(-1, self.hidden)[:, awake:] = 0
-        offset[awake:] = 0
-        second.view(self.hidden, -1)[awake:] = 0
-        return drawn_all
+        return torch.where(self.taking_part(awake), drawn_all, 0)
+
+    def taking_part(self, awake: int) -> Tensor:
+        """Which parameters are not those of a sleeping neuron: `[n]` bool."""
+        found = torch.ones(sum(self.sizes), dtype=torch.bool)
+        first, offset, second, _ = found.split(self.sizes)
+        first.view(-1, self.hidden)[:, awake:] = False
+        offset[awake:] = False
+        second.view(self.hidden, -1)[awake:] = False
+        return found
 
 
 @dataclass(frozen=True)
@@ -205,12 +210,15 @@ TOLERANCE = 1e-8
 """A gradient that is shorter counts as nought."""
 
 
-def downhill(cost: Cost, start: Tensor, steps: int = 100) -> CriticalPoint | None:
+def downhill(cost: Cost, start: Tensor, steps: int = 100, moving: Tensor | None = None) -> CriticalPoint | None:
     """Go downhill from `start` by Dauphin et al.'s saddle-free Newton method, θ ← θ − (|H| + μ I)⁻¹ g.
 
     |H| is H with all eigenvalues made positive. A plain Newton step θ − H⁻¹ g is drawn to saddles, for where a
     curvature is negative it goes uphill. Here every direction goes down, by more the flatter it is. μ grows until a
     step makes the cost less. None where the gradient is not nought after so many steps.
+
+    Only the parameters that are `moving` (`[n]` bool; left out: all) do so. No gradient reaches a sleeping neuron, but
+    what a step's rounding leaves there would: a saddle-free step makes it larger each time, until the neuron wakes.
     """
     gradient, hessian = torch.func.grad(cost), torch.func.hessian(cost)
     here, damping = start, 1e-3
@@ -220,7 +228,8 @@ def downhill(cost: Cost, start: Tensor, steps: int = 100) -> CriticalPoint | Non
             return CriticalPoint(here, cost(here).item(), curvatures)
         height, along = cost(here), directions.T @ g
         while True:
-            there = here - directions @ (along / (curvatures.abs() + damping))
+            step = directions @ (along / (curvatures.abs() + damping))
+            there = here - (step if moving is None else torch.where(moving, step, 0))
             if cost(there) < height or damping > 1e6:
                 break
             damping *= 4

@@ -112,6 +112,6 @@ def test_a_form_that_there_is_not_is_told_as_bad_input() -> None:
         load_recipe(None, ['arithmetic.forms=["words"]'], RUNG.recipe)
 
 
-def test_too_many_problems_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="more than half"):
-        climbed(tmp_path / "one", {"problems": 9000})
+def test_too_few_problems_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="too few to hold 500 out"):
+        climbed(tmp_path / "one", {"digits": 1, "asked": 500})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -18,16 +19,8 @@ TINY = {"images": 60, "passes": 8, "grid": 7, "small_images": 20, "hidden": 2, "
 
 
 @pytest.fixture(scope="module")
-def spots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images of ten classes that are easy to tell apart, as an .npz."""
-    rng = np.random.default_rng(0)
-    y = np.arange(200) % 10
-    x = rng.integers(0, 80, (200, 144))
-    x[np.arange(200), 14 * y] = 255
-    x = x.reshape(200, 12, 12).astype(np.uint8)
-    path = tmp_path_factory.mktemp("data") / "spots.npz"
-    np.savez(path, train_x=x[:100], train_y=y[:100], test_x=x[100:], test_y=y[100:])
-    return path
+def spots(spots_of: Callable[[int, int], Path]) -> Path:
+    return spots_of(200, 100)
 
 
 @pytest.fixture(scope="module")

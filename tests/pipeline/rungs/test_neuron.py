@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,7 +13,7 @@ import pytest
 from cutaway.cli.main import run_command
 from cutaway.pipeline.rungs.neuron import SCORES, misprints
 from cutaway.pipeline.rungs.neuron_tasks import LETTERS, letter_shares, letters, pictures
-from cutaway.runs import BadInput, read_results
+from cutaway.runs import BadInput
 
 MNIST = Path(__file__).parents[4] / "shared/data/digits/mnist.npz"
 
@@ -22,16 +23,12 @@ def climbed(run: Path, *options: str) -> Path:
     return run / "neuron"
 
 
-def figures(stage: Path) -> dict[str, float]:
-    return {result.metric: result.value for result in read_results(stage / "evals.json")}
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return climbed(tmp_path_factory.mktemp("neuron") / "run", "--set", "neuron.steps=100")
 
 
-def test_the_neuron_learns_what_no_guess_knows(finished: Path) -> None:
+def test_the_neuron_learns_what_no_guess_knows(figures: Callable[[Path], dict[str, float]], finished: Path) -> None:
     found = figures(finished)
     assert 0.75 < found["accuracy"] < 0.85
     assert 0.4 < found["accuracy_of_guessing"] < 0.6
@@ -52,7 +49,9 @@ def test_the_report_shows_its_pictures(finished: Path) -> None:
     assert data["losses"][-1] < data["losses"][0]
 
 
-def test_the_same_seed_gives_the_same_figures(finished: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_figures(
+    figures: Callable[[Path], dict[str, float]], finished: Path, tmp_path: Path
+) -> None:
     again = climbed(tmp_path / "again", "--set", "neuron.steps=100")
     assert figures(again) == figures(finished)
     assert (again / "report.md").read_text() == (finished / "report.md").read_text()
@@ -75,7 +74,7 @@ def test_letters_are_shares_and_chapters_stay_together() -> None:
     assert 0.15 < len(task.test_y) / (len(task.test_y) + len(task.train_y)) < 0.25
 
 
-def test_digits_of_scikit_learn(tmp_path: Path) -> None:
+def test_digits_of_scikit_learn(figures: Callable[[Path], dict[str, float]], tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     stage = climbed(tmp_path / "run", "--set", "neuron.on=digits", "--set", "neuron.steps=300")
     assert figures(stage)["accuracy"] > 0.93
@@ -84,7 +83,7 @@ def test_digits_of_scikit_learn(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not MNIST.exists(), reason="needs ../shared/data/digits/mnist.npz")
-def test_mnist(tmp_path: Path) -> None:
+def test_mnist(figures: Callable[[Path], dict[str, float]], tmp_path: Path) -> None:
     stage = climbed(tmp_path / "run", "--data", str(MNIST), "--set", "neuron.steps=30")
     assert figures(stage)["accuracy"] > 0.9
 

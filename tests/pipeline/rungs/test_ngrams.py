@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,37 +12,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cutaway.cli.main import run_command
 from cutaway.ladder.neural_ngram import NeuralNgram
 from cutaway.ladder.ngram import KneserNey
-from cutaway.pipeline.rungs.ngrams import flat
+from cutaway.pipeline.rungs.ngrams import chain, likeness
 from cutaway.runs import read_results
 from cutaway.tokens import Tokenizer
 
+NAME = "ngrams"
 TINY = ("tokens=4096", "batch_tokens=512", "row_length=32", "order=4", "neural_order=4", "width=4", "hidden=16")
-TEXT = "".join(f"In the year {n % 17} the {who} saw the {what} and was glad.\n" for n in range(150)
-               for who, what in (("king", "sea"), ("cat", "mouse")))  # fmt: skip
 
 
-def climb(out: Path, *more: str, rung: str = "ngrams", tiny: tuple[str, ...] = TINY) -> int:
-    sets = [part for each in (*tiny, *more) for part in ("--set", f"{rung}.{each}")]
-    return run_command(["ladder", rung, "--out", str(out), "--data", str(out.parent / "text.txt"), *sets])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("ngrams") / "run"
-    (out.parent / "text.txt").write_text(TEXT)
-    assert climb(out) == 0
-    return out / "ngrams"
-
-
-def test_its_figures_are_those_of_its_models(finished: Path) -> None:
+def test_its_figures_are_those_of_its_models(verses: str, finished: Path) -> None:
     results = {result.metric: result for result in read_results(finished / "evals.json")}
     tokenizer = Tokenizer.load(finished / "model")
-    cut = int(len(TEXT) * 0.9)
-    training, heldout = ([tokenizer.end_of_text, *tokenizer.encode(part)] for part in (TEXT[:cut], TEXT[cut:]))
-    size = len(TEXT[cut:].encode())
+    cut = int(len(verses) * 0.9)
+    training, heldout = ([tokenizer.end_of_text, *tokenizer.encode(part)] for part in (verses[:cut], verses[cut:]))
+    size = len(verses[cut:].encode())
     by_order = [
         -KneserNey.fit([training], n, vocab_size=tokenizer.vocab_size).log_probs(heldout)[1:].sum() / np.log(2) / size
         for n in range(1, 5)
@@ -60,9 +46,9 @@ def test_its_figures_are_those_of_its_models(finished: Path) -> None:
     assert bits < np.log2(tokenizer.vocab_size)
 
 
-def test_the_bigrams_are_shares_of_what_follows(finished: Path) -> None:
+def test_the_bigrams_are_shares_of_what_follows(verses: str, finished: Path) -> None:
     data = json.loads((finished / "data.json").read_text())
-    training = TEXT[: int(len(TEXT) * 0.9)]
+    training = verses[: int(len(verses) * 0.9)]
     h, e = data["characters"].index("h"), data["characters"].index("e")
     after_h = [b for a, b in pairwise(training) if a == "h"]
     assert data["bigrams"][h][e] == pytest.approx(after_h.count("e") / len(after_h))
@@ -77,17 +63,15 @@ def test_its_report_and_pictures_are_there(finished: Path) -> None:
     assert not list(finished.glob("*/checkpoints"))
 
 
-def test_the_same_seed_gives_the_same_figures(finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
+def test_the_same_seed_gives_the_same_figures(climb: Callable[..., int], finished: Path, tmp_path: Path) -> None:
     assert climb(tmp_path / "again") == 0
     assert (tmp_path / "again" / "ngrams" / "evals.json").read_text() == (finished / "evals.json").read_text()
 
 
-def test_pieces_instead_of_characters(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
+def test_pieces_instead_of_characters(verses: str, climb: Callable[..., int], tmp_path: Path) -> None:
     assert climb(tmp_path / "run", "tokenizer.kind=bpe", "tokenizer.vocab_size=300") == 0
     results = {result.metric: result for result in read_results(tmp_path / "run" / "ngrams" / "evals.json")}
-    assert results["bits_per_byte/kneser_ney"].n == len(TEXT[int(len(TEXT) * 0.9) :])
+    assert results["bits_per_byte/kneser_ney"].n == len(verses[int(len(verses) * 0.9) :])
     assert not (tmp_path / "run" / "ngrams" / "bigrams.svg").exists()
 
 
@@ -100,21 +84,27 @@ def test_pieces_instead_of_characters(tmp_path: Path) -> None:
     ],
 )
 def test_texts_that_cannot_be_learned_from(
-    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    climb: Callable[..., int], text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "text.txt").write_text(text)
-    assert climb(tmp_path / "run") == 2
+    assert climb(tmp_path / "run", text=text) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
 
 
-def test_the_plane_is_that_of_the_largest_variances() -> None:
+def test_likeness_is_correlation_where_a_vectors_own_mean_is_nought() -> None:
     torch.manual_seed(0)
-    vectors = torch.randn(40, 5) * torch.tensor([5.0, 0.1, 3.0, 0.1, 0.1]) + 7
-    places = flat(vectors)
-    assert places.shape == (40, 2)
-    np.testing.assert_allclose(np.abs(np.corrcoef(places[:, 0], vectors[:, 0])[0, 1]), 1, atol=0.05)
-    np.testing.assert_allclose(
-        places.var(0), np.linalg.eigvalsh(np.cov(vectors.numpy().T, bias=True))[:-3:-1], rtol=1e-4
-    )
+    vectors = torch.randn(6, 40)
+    centred = vectors - vectors.mean(0)
+    # Numpy takes each row's own mean away as well.
+    balanced = torch.cat([centred, -centred], dim=1)
+    np.testing.assert_allclose(likeness(vectors), np.corrcoef(balanced.numpy()), atol=1e-6)
+
+
+def test_a_chain_walks_to_the_likest() -> None:
+    angles = torch.tensor([0.0, 2.0, 0.6, 1.3, 2.9])
+    alike = likeness(torch.stack([angles.cos(), angles.sin()], dim=1))
+    order = chain(alike)
+    assert sorted(order) == [0, 1, 2, 3, 4]
+    for at, row in enumerate(order[:-1]):
+        assert alike[row, order[at + 1]] == max(alike[row, other] for other in order[at + 1 :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,35 +11,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cutaway.cli.main import run_command
 from cutaway.ladder.gradient_flow import flow_in
 from cutaway.ladder.recurrent_model import RecurrentModel
 from cutaway.runs import read_results
 from cutaway.tokens import Tokenizer
 
+NAME = "recurrent"
 TINY = (
     "tokens=2048", "batch_tokens=512", "row_length=32", "parameters=3000", "width=8", "distance=12", "descent_steps=20",
     "clip=0.1",
 )  # fmt: skip
-TEXT = "".join(f"In the year {n % 17} the {who} saw the {what} and was glad.\n" for n in range(150)
-               for who, what in (("king", "sea"), ("cat", "mouse")))  # fmt: skip
-
-
-def climb(out: Path, *more: str) -> int:
-    sets = [part for each in (*TINY, *more) for part in ("--set", f"recurrent.{each}")]
-    return run_command(["ladder", "recurrent", "--out", str(out), "--data", str(out.parent / "text.txt"), *sets])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("recurrent") / "run"
-    (out.parent / "text.txt").write_text(TEXT)
-    assert climb(out) == 0
-    return out / "recurrent"
 
 
 @pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
-def test_its_figures_are_those_of_its_models(finished: Path, kind: str) -> None:
+def test_its_figures_are_those_of_its_models(verses: str, finished: Path, kind: str) -> None:
     results = {result.metric: result for result in read_results(finished / "evals.json")}
     tokenizer = Tokenizer.load(finished / "model")
     weights = load_file(finished / "model" / f"{kind}.safetensors")
@@ -48,7 +34,7 @@ def test_its_figures_are_those_of_its_models(finished: Path, kind: str) -> None:
     n = sum(weight.numel() for weight in weights.values())
     assert results[f"parameters/{kind}"].value == n == pytest.approx(3000, rel=0.2)
 
-    heldout = TEXT[int(len(TEXT) * 0.9) :]
+    heldout = verses[int(len(verses) * 0.9) :]
     ids = [tokenizer.end_of_text, *tokenizer.encode(heldout)]
     size = len(heldout.encode())
     carried = -model.log_probs(ids)[1:].sum() / np.log(2) / size
@@ -86,7 +72,8 @@ def test_its_report_and_pictures_are_there(finished: Path) -> None:
     assert not list(finished.glob("*/checkpoints"))
 
 
-def test_a_text_too_short_to_look_back_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
+def test_a_text_too_short_to_look_back_in(
+    climb: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert climb(tmp_path / "run", "distance=5000") == 2
     assert "to look 5000 back takes 5002" in capsys.readouterr().err

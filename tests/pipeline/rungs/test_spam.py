@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from cutaway.cli.main import run_command
-from cutaway.runs import read_results
 
 FILTERS = ("rules", "naive_bayes", "bag_of_words", "tf_idf", "embeddings")
 
@@ -19,16 +19,14 @@ def climbed(run: Path, *options: str) -> Path:
     return run / "spam"
 
 
-def figures(stage: Path) -> dict[str, float]:
-    return {result.metric: result.value for result in read_results(stage / "evals.json")}
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return climbed(tmp_path_factory.mktemp("spam") / "run", "--set", "spam.most=3000", "--set", "spam.epochs=4")
 
 
-def test_every_filter_finds_much_and_stops_little_else(finished: Path) -> None:
+def test_every_filter_finds_much_and_stops_little_else(
+    figures: Callable[[Path], dict[str, float]], finished: Path
+) -> None:
     found = figures(finished)
     for name in FILTERS:
         assert found[f"precision/{name}"] > 0.7, name
@@ -54,13 +52,15 @@ def test_the_report_shows_its_pictures(finished: Path) -> None:
     assert data["words"]["unto"] > 0
 
 
-def test_the_same_seed_gives_the_same_figures(finished: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_figures(
+    figures: Callable[[Path], dict[str, float]], finished: Path, tmp_path: Path
+) -> None:
     again = climbed(tmp_path / "again", "--set", "spam.most=3000", "--set", "spam.epochs=4")
     assert figures(again) == figures(finished)
     assert (again / "report.md").read_text() == (finished / "report.md").read_text()
 
 
-def test_texts_of_ones_own_without_rules(tmp_path: Path) -> None:
+def test_texts_of_ones_own_without_rules(figures: Callable[[Path], dict[str, float]], tmp_path: Path) -> None:
     table = tmp_path / "own.csv"
     rows = [
         f"number {i} of {'tin|<b>' if i % 3 else 'gold'} {i % 11} {i % 5},{'x' if i % 3 else 'y'}" for i in range(600)

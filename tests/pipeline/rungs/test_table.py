@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cutaway.cli.main import run_command
 from cutaway.ladder.ngram import KneserNey
 from cutaway.ladder.recurrent_model import RecurrentModel
 from cutaway.ladder.writing import reader
@@ -19,32 +19,18 @@ from cutaway.pipeline.rungs.table import TITLES, TableSettings, attending, new_m
 from cutaway.runs import read_results
 from cutaway.tokens import Tokenizer
 
+NAME = "table"
 TINY = (
     "tokens=1024", "batch_tokens=256", "row_length=32", "parameters=6000", "width=8", "depth=1", "order=3",
     "neural_order=4",
 )  # fmt: skip
-TEXT = "".join(f"In the year {n % 17} the {who} saw the {what} and was glad.\n" for n in range(150)
-               for who, what in (("king", "sea"), ("cat", "mouse")))  # fmt: skip
 NEURAL = [name for name in TITLES if name != "kneser_ney"]
 
 
-def climb(out: Path, *more: str) -> int:
-    sets = [part for each in (*TINY, *more) for part in ("--set", f"table.{each}")]
-    return run_command(["ladder", "table", "--out", str(out), "--data", str(out.parent / "text.txt"), *sets])
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("table") / "run"
-    (out.parent / "text.txt").write_text(TEXT)
-    assert climb(out) == 0
-    return out / "table"
-
-
-def test_every_model_has_every_figure_on_the_same_bytes(finished: Path) -> None:
+def test_every_model_has_every_figure_on_the_same_bytes(verses: str, finished: Path) -> None:
     results = {result.metric: result for result in read_results(finished / "evals.json")}
     assert len(results) == 4 * len(TITLES)
-    assert {results[f"bits_per_byte/{name}"].n for name in TITLES} == {len(TEXT[int(len(TEXT) * 0.9) :])}
+    assert {results[f"bits_per_byte/{name}"].n for name in TITLES} == {len(verses[int(len(verses) * 0.9) :])}
     assert all(result.value > 0 for result in results.values())
     for name in NEURAL:
         weights = load_file(finished / "model" / f"{name}.safetensors")
@@ -59,17 +45,17 @@ def test_every_model_has_every_figure_on_the_same_bytes(finished: Path) -> None:
     assert not list(finished.glob("*/checkpoints"))
 
 
-def test_figures_are_those_of_the_models_that_it_leaves(finished: Path) -> None:
+def test_figures_are_those_of_the_models_that_it_leaves(verses: str, finished: Path) -> None:
     results = {result.metric: result.value for result in read_results(finished / "evals.json")}
     tokenizer = Tokenizer.load(finished / "model")
-    cut = int(len(TEXT) * 0.9)
-    training, heldout = ([tokenizer.end_of_text, *tokenizer.encode(part)] for part in (TEXT[:cut], TEXT[cut:]))
+    cut = int(len(verses) * 0.9)
+    training, heldout = ([tokenizer.end_of_text, *tokenizer.encode(part)] for part in (verses[:cut], verses[cut:]))
     counted = KneserNey.fit([training], 3, vocab_size=tokenizer.vocab_size)
     weights = load_file(finished / "model" / "gru.safetensors")
     gru = RecurrentModel("gru", tokenizer.vocab_size, 8, weights["output.weight"].shape[1])
     gru.load_state_dict(weights)
     for name, model in (("kneser_ney", counted), ("gru", gru)):
-        bits = -model.log_probs(heldout)[1:].sum() / np.log(2) / len(TEXT[cut:])
+        bits = -model.log_probs(heldout)[1:].sum() / np.log(2) / len(verses[cut:])
         assert results[f"bits_per_byte/{name}"] == pytest.approx(bits, rel=1e-5)
 
 
@@ -85,8 +71,7 @@ def test_reading_one_by_one_gives_what_reading_all_at_once_gives(name: str) -> N
         np.testing.assert_allclose(np.asarray(read(token)), distribution, rtol=1e-4, atol=1e-5)
 
 
-def test_some_rows_only(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text(TEXT)
+def test_some_rows_only(climb: Callable[..., int], tmp_path: Path) -> None:
     assert climb(tmp_path / "run", 'models=["kneser_ney"]') == 0
     assert len(read_results(tmp_path / "run" / "table" / "evals.json")) == 4
     assert not (tmp_path / "run" / "table" / "learning.svg").exists()

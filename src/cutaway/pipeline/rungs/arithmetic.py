@@ -12,7 +12,7 @@ from typing import get_args
 import numpy as np
 from pydantic import Field, field_validator
 
-from cutaway.evals.charts import Chart, Series, draw
+from cutaway.evals.charts import Chart
 from cutaway.evals.markdown import markdown_table
 from cutaway.evals.measures import duration
 from cutaway.evals.plates import heatmap
@@ -28,6 +28,7 @@ from cutaway.ladder.arithmetic import (
     tokenizer_of,
 )
 from cutaway.model import ModelConfig, Transformer
+from cutaway.pipeline.rungs.panels import panels
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
 from cutaway.runs import BadInput, MetricsLog, Result, Settings
@@ -60,9 +61,9 @@ class ArithmeticSettings(Settings):
     )
     """What a token is (characters, numbers, bpe), the order of digits (plain, answer-reversed, reversed), and steps."""
     digits: int = Field(default=3, ge=1, le=9, description="of the longest numbers to learn with")
-    problems: int = Field(default=20_000, ge=10, description="different problems to learn from")
+    problems: int = Field(default=20_000, ge=10, description="different problems to learn from, at most")
     asked: int = Field(default=500, ge=10, description="problems of each kind to ask in the end")
-    steps: int = Field(default=600, ge=1, description="steps of training, with each form")
+    steps: int = Field(default=800, ge=1, description="steps of training, with each form")
     rows: int = Field(default=64, ge=1, description="problems a step")
     depth: int = Field(default=2, ge=1, description="blocks of the model")
     width: int = Field(default=96, ge=32, multiple_of=32, description="of its residual stream; a head for each 32")
@@ -282,9 +283,12 @@ def _table_picture(
 
 
 def _learning_picture(trained: Mapping[str, Trained]) -> str:
-    inks = ("a", "b", "c", "soft")
-    series = [Series(name, each.learning, inks[i % 4]) for i, (name, each) in enumerate(trained.items())]
-    return draw(Chart("Share of held-out sums right", series, "sums read", y_range=(0, 1), height=320, right=170))
+    groups: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for name, each in trained.items():
+        group = "a token a character" if each.form.units == "characters" else "larger tokens"
+        groups.setdefault(group, {})[name] = each.learning
+    chart = Chart("Share of held-out sums right", [], "sums read", y_range=(0, 1), height=270, right=170)
+    return panels(chart, groups)
 
 
 def _report(settings: ArithmeticSettings, problems: Problems, trained: Mapping[str, Trained], best: str) -> str:

@@ -63,7 +63,7 @@ def climb(context: StageContext[BackpropSettings]) -> Found:
     differences = compare_networks(sizes, some.reshape(len(some), -1), data.train_y[:COMPARED], seed)
     differences["a transformer block"] = compare_blocks(some, _heads(some.shape[2]), seed)
 
-    losses, rights = _train(network, data, settings, np.random.default_rng(seed), context.progress)
+    losses, rights = _train(network, data, settings, context.progress, seed)
     hebbian_trained = _hebbian(network, x, y)
     curve = [(float(epoch), right) for epoch, right in enumerate(rights)]
     pictures["accuracy"] = draw(
@@ -173,10 +173,12 @@ def _heads(width: int) -> int:
 
 
 def _train(
-    network: MLP, data: ImageData, settings: BackpropSettings, rng: np.random.Generator, progress: Progress
+    network: MLP, data: ImageData, settings: BackpropSettings, progress: Progress, seed: int
 ) -> tuple[list[float], list[float]]:
     """Each epoch's mean loss; and the share of test images read right before the first and after each."""
     x, test_x = (part.reshape(len(part), -1) for part in (data.train_x, data.test_x))
+    # A stream of its own: from the seed alone the weights were drawn.
+    rng = np.random.default_rng([seed, 1])
 
     def right() -> float:
         return float((network.forward(test_x)[-1].argmax(axis=1) == data.test_y).mean())
@@ -204,7 +206,8 @@ def _foretell_rows(data: ImageData, settings: BackpropSettings, seed: int, progr
     are squared differences, summed over a row and averaged over rows. What it has to beat is the mean row of the
     training images at each height.
     """
-    rng = np.random.default_rng(seed)
+    # As in training, a stream of its own.
+    rng = np.random.default_rng([seed, 2])
     heights, width = data.train_x.shape[1] - 1, data.train_x.shape[2]
     places = rng.normal(0, PLACES, (heights, width)).astype(np.float32)
     block = TransformerBlock(width, _heads(width), 4 * width, dtype=np.float32, seed=seed)

@@ -70,7 +70,7 @@ def _mlp_by_torch(
 
 def compare_blocks(x: NDArray[np.float64], n_heads: int, seed: int) -> Differences:
     """For a transformer block over x `[batch, position, d_model]`, with respect to x too."""
-    rng, width = np.random.default_rng(seed), x.shape[2]
+    rng, width = np.random.default_rng([seed, 1]), x.shape[2]
     block = TransformerBlock(width, n_heads, 2 * width, seed=seed)
     for value in block.parameters.values():
         # Away from the ones and noughts that some start as: no mistake shall hide behind these.

@@ -61,11 +61,11 @@ class DigitsSettings(Settings):
     """Steps of the 16-16 network when it is trained to the end, its rate falling to nought."""
     wide: tuple[int, int] = (512, 256)
     """Neurons in the hidden layers of the better fully connected network."""
-    wide_updates: int = Field(default=6000, ge=1, le=1_000_000)
+    wide_updates: int = Field(default=4000, ge=1, le=1_000_000)
     """Its steps, of 128 images each."""
     filters: int = Field(default=16, ge=1, le=256)
     """Filters of the first convolution."""
-    cnn_updates: int = Field(default=3000, ge=1, le=1_000_000)
+    cnn_updates: int = Field(default=2000, ge=1, le=1_000_000)
     """Steps of the convolutional network, of 128 images each."""
     shift: int = Field(default=2, ge=0, le=8)
     """By how many pixels of 28 images are moved at random to make more of them; for other sizes in proportion."""

@@ -206,7 +206,7 @@ def _level(data: ImageData, settings: LandscapeSettings, seed: int, progress: Pr
     with progress.task("critical points", len(by_awake) * settings.descents, "descents") as task:
         for done, awake in enumerate(sorted([*by_awake] * settings.descents), start=1):
             beginning = small.beginning(awake, drawn)
-            low = downhill(small.cost, beginning)
+            low = downhill(small.cost, beginning, moving=small.taking_part(awake))
             if low is not None:
                 by_awake[awake].append(low)
             starts = [beginning] if low is None else [beginning, *(_jolted(low, jolt, drawn) for jolt in JOLTS)]

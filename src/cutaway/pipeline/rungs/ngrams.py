@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from cutaway.evals.bits_per_byte import BitsPerByte
 from cutaway.evals.charts import Chart, Point, Reference, Series, draw
 from cutaway.evals.markdown import markdown_table
-from cutaway.evals.plates import heatmap, scatter
+from cutaway.evals.plates import heatmap
 from cutaway.ladder.add_one import AddOne
 from cutaway.ladder.counting import Grams, count_grams
 from cutaway.ladder.katz import K, discounts, good_turing, katz
@@ -123,9 +124,9 @@ def climb(context: StageContext[NgramsSettings]) -> Found:
     if settings.tokenizer.kind == "characters":
         shown = sorted(each for each, _ in Counter(text.training).most_common(SHOWN))
         after = following(maximum_likelihood(grams[:2], vocab_size), text.tokenizer, shown)
-        places = flat(network.embed.weight[[text.tokenizer.encode(each)[0] for each in shown]])
-        pictures |= {"bigrams": bigrams_plate(after, shown), "vectors": vectors_plate(places, shown)}
-        data |= {"characters": shown, "bigrams": after.tolist(), "vectors": places.tolist()}
+        alike = likeness(network.output.weight[[text.tokenizer.encode(each)[0] for each in shown]])
+        pictures |= {"bigrams": bigrams_plate(after, shown), "vectors": vectors_plate(alike, shown)}
+        data |= {"characters": shown, "bigrams": after.tolist(), "likeness": alike.tolist()}
     found = results(measured, seed)
     return Found(
         found, said(text, settings, measured), report(text, settings, grams, measured, pictures), pictures, data
@@ -157,13 +158,19 @@ def following(model: SequenceModel, tokenizer: Tokenizer, shown: Sequence[str]) 
     return np.stack([model.probabilities([each])[ids] for each in ids])
 
 
-def flat(vectors: Tensor) -> NDArray[np.float64]:
-    """Vectors `[row, width]` in the plane in which they differ most (principal components): `[row, 2]`."""
+def likeness(vectors: Tensor) -> NDArray[np.float64]:
+    """The cosine between each two of some vectors `[row, width]`, once their mean is taken from them: `[row, row]`."""
     centred = vectors.detach().double() - vectors.detach().double().mean(0)
-    axes = torch.linalg.svd(centred, full_matrices=False)[2][:2]
-    # An axis may point either way: its largest part is to be positive.
-    axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
-    return (centred @ axes.T).numpy()
+    return F.cosine_similarity(centred[:, None], centred[None], dim=-1).numpy()
+
+
+def chain(alike: NDArray[np.float64]) -> list[int]:
+    """Rows in such an order that each stands beside one like it: from the first on, always the likest of those left."""
+    order, left = [0], set(range(1, len(alike)))
+    while left:
+        order.append(max(sorted(left), key=lambda row: alike[order[-1], row]))
+        left.remove(order[-1])
+    return order
 
 
 def bigrams_plate(after: NDArray[np.float64], shown: Sequence[str]) -> str:
@@ -180,10 +187,14 @@ def bigrams_plate(after: NDArray[np.float64], shown: Sequence[str]) -> str:
     )
 
 
-def vectors_plate(places: NDArray[np.float64], shown: Sequence[str]) -> str:
-    """Where the network put the characters."""
-    named = {seen(each): (float(x), float(y)) for each, (x, y) in zip(shown, places, strict=True)}
-    return scatter(named, "The vectors that the network gave the characters", marked=list("aeiou"), height=360)
+def vectors_plate(alike: NDArray[np.float64], shown: Sequence[str]) -> str:
+    """Which characters the network holds to be like which: by their rows of U, with which logits are made."""
+    order = chain(alike)
+    names = [seen(shown[row]) for row in order]
+    # Each is like itself; grey leaves the scale to the others.
+    others = np.where(np.eye(len(alike)) > 0, np.nan, alike)[np.ix_(order, order)]
+    title = "Cosine of the network's output vectors: what it expects in like places"
+    return heatmap(others, title, rows=names, columns=names, limit=0.5, cell=15)
 
 
 def seen(character: str) -> str:

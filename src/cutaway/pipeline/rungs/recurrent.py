@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cutaway.evals.bits_per_byte import BitsPerByte
-from cutaway.evals.charts import Chart, Point, Series, draw
+from cutaway.evals.charts import Chart, Point
 from cutaway.evals.markdown import markdown_table
 from cutaway.ladder.gradient_flow import descent, flow_in, reach
 from cutaway.ladder.recurrent import CELLS
@@ -28,6 +28,7 @@ from cutaway.pipeline.rungs.language import (
     nearest_in_size,
     running_text,
 )
+from cutaway.pipeline.rungs.panels import panels
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
 from cutaway.pipeline.texts import Passes
@@ -228,21 +229,17 @@ def said(settings: RecurrentSettings, trained: Mapping[str, Trained], descents: 
 
 def flow_chart(norms: Mapping[str, Sequence[float]], whose: str) -> str:
     """Norms over distance, as powers of ten."""
-    series = [
-        Series(name, [(float(k), math.log10(norm)) for k, norm in enumerate(line) if norm > 0], ink)
-        for (name, line), ink in zip(norms.items(), ("c", "a", "b", "soft", "a", "b"), strict=False)
-    ]
+    lines = {
+        name: [(float(k), math.log10(norm)) for k, norm in enumerate(line) if norm > 0] for name, line in norms.items()
+    }
     title = f"Norm of the gradient at the state k steps back, {whose}"
-    return draw(Chart(title, series, "k", y_format=lambda power: f"10^{power:g}"))
+    return panels(Chart(title, [], "k", y_format=lambda power: f"10^{power:g}"), {"": lines})
 
 
 def clipping_chart(descents: Descents) -> str:
     """Losses of plain descent."""
-    series = [
-        Series(name, [(float(step), loss) for step, (loss, _) in enumerate(steps)], ink)
-        for (name, steps), ink in zip(descents.items(), ("c", "b"), strict=True)
-    ]
-    return draw(Chart("Loss of plain descent, nats a token", series, "step"))
+    lines = {name: [(float(step), loss) for step, (loss, _) in enumerate(steps)] for name, steps in descents.items()}
+    return panels(Chart("Loss of plain descent, nats a token", [], "step"), {"": lines})
 
 
 def report(text: RunningText, settings: RecurrentSettings, trained: Mapping[str, Trained], descents: Descents) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
-from cutaway.evals.charts import Chart, Series, draw
+from cutaway.evals.charts import Chart, Point, Series, draw
 from cutaway.evals.markdown import cell, markdown_table
 from cutaway.evals.plates import bars, side_by_side
 from cutaway.ladder.detection import Detection, decided
+from cutaway.pipeline.rungs.panels import panels
 from cutaway.pipeline.rungs.spam_measures import BY_COST, BY_TRIAL, EACH, HALF, Comparison, Measured, thinned
 
 WORDS = 8
 """Words drawn of those that speak most for, and as many of those against."""
-INKS = {"rules": "soft", "naive_bayes": "soft", "bag_of_words": "a", "tf_idf": "b", "embeddings": "c"}
+COUNTED = ("rules", "naive_bayes")
+"""Filters that nothing was learned for by descent."""
 EVEN = [(0.0, 0.0), (1.0, 1.0)]
 HOW = {
     HALF: "one half: a false alarm is as bad as a miss",
@@ -85,16 +89,9 @@ def pictures(found: Comparison) -> dict[str, str]:
     """The report's pictures."""
     wanted, others = found.data.wanted, found.data.others
     return {
-        "precision-recall": draw(
-            Chart(
-                "Precision, by recall",
-                [Series(one.filter.title, thinned(one.curve), INKS[one.filter.name]) for one in found.filters],
-                "recall",
-                y_range=(0.0, 1.0),
-                x_from=0.0,
-                height=300,
-                right=150,
-            )
+        "precision-recall": panels(
+            Chart("Precision, by recall", [], "recall", y_range=(0.0, 1.0), x_from=0.0, height=260, right=130),
+            _groups(found, {one.filter.name: thinned(one.curve) for one in found.filters}),
         ),
         "reliability": side_by_side(
             [_reliability(one) for one in found.filters], f"Share that is {wanted}, by probability", across=3
@@ -102,6 +99,15 @@ def pictures(found: Comparison) -> dict[str, str]:
         "cost": _cost(found),
         "words": bars(found.words(WORDS), f"Words that speak for {others} (blue) and {wanted} (red)"),
     }
+
+
+def _groups(found: Comparison, lines: Mapping[str, Sequence[Point]]) -> dict[str, dict[str, Sequence[Point]]]:
+    """The filters' lines, by filter, under their titles: those written or counted beside those learned."""
+    groups: dict[str, dict[str, Sequence[Point]]] = {"written or counted": {}, "learned": {}}
+    for one in found.filters:
+        group = "written or counted" if one.filter.name in COUNTED else "learned"
+        groups[group][one.filter.title] = lines[one.filter.name]
+    return groups
 
 
 def _filters(found: Comparison) -> str:
@@ -165,13 +171,14 @@ def _cost(found: Comparison) -> str:
     """What the mistakes cost at each threshold: each filter's line, and where the costs say that it is lowest."""
     targets = found.parts.test.targets
     places = np.linspace(0.02, 0.99, 98)
-    series: list[Series] = []
+    lines: dict[str, list[Point]] = {}
     for one in found.filters:
         costs = [found.cost(decided(one.probabilities, targets, float(at))) for at in places]
-        series.append(Series(one.filter.title, list(zip(places.tolist(), costs, strict=True)), INKS[one.filter.name]))
+        lines[one.filter.name] = list(zip(places.tolist(), costs, strict=True))
     at = found.best.decisions[BY_COST][0]
     nothing = found.cost(decided(found.best.probabilities, targets, float("inf")))
     top = 1.5 * nothing
-    series.append(Series(f"p = {at:.2f}", [(at, 0.0), (at, top)], "soft"))
+    by_cost = Series(f"p = {at:.2f}", [(at, 0.0), (at, top)], "soft")
     title = f"Cost of the mistakes in {EACH:,} texts, by the threshold (to stop nothing costs {nothing:.0f})"
-    return draw(Chart(title, series, "threshold", y_range=(0.0, top), x_from=0.0, height=300, right=150))
+    chart = Chart(title, [by_cost], "threshold", y_range=(0.0, top), x_from=0.0, height=260, right=130)
+    return panels(chart, _groups(found, lines))

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 
 from cutaway.evals.bits_per_byte import BitsPerByte
-from cutaway.evals.charts import Chart, Point, Reference, Series, draw
+from cutaway.evals.charts import Chart, Point, Reference
 from cutaway.evals.markdown import markdown_table
 from cutaway.evals.measures import duration
 from cutaway.evals.numbers import short
@@ -35,6 +35,7 @@ from cutaway.pipeline.rungs.language import (
     nearest_in_size,
     running_text,
 )
+from cutaway.pipeline.rungs.panels import panels
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
 from cutaway.runs import Result, Settings
@@ -51,7 +52,8 @@ TITLES: dict[Name, str] = {
     "gru": "GRU",
     "transformer": "transformer",
 }
-INKS = {"neural_ngram": "soft", "rnn": "c", "lstm": "a", "gru": "a", "transformer": "b"}
+KINDS = {"with a state": ("rnn", "lstm", "gru"), "with a window": ("neural_ngram", "transformer")}
+"""The trained ones, by what they know of the past."""
 TIMES = 5
 """How often the reading of a sequence is timed; the fastest counts."""
 
@@ -234,13 +236,15 @@ def titled(name: str) -> str:
 
 def learning_chart(table: Mapping[str, Row], references: Sequence[Reference]) -> str:
     """How each came to its figure; empty if none was trained."""
-    series = [Series(titled(name), row.curve, INKS[name]) for name, row in table.items() if row.curve]
+    groups = {
+        kind: {titled(name): table[name].curve for name in names if name in table} for kind, names in KINDS.items()
+    }
+    points = [point for lines in groups.values() for curve in lines.values() for point in curve]
     title = f"Bits per byte of the first {GLANCE:,} held-out characters, in blocks"
     # What comes of the first few steps would press all else together.
-    low = min((y for line in series for _, y in line.points), default=0.0)
-    low = min([low, *(each.y for each in references)])
-    high = max([low + 1.5, *(line.points[-1][1] + 0.1 for line in series)])
-    return draw(Chart(title, series, "tokens read", references=references, y_range=(low - 0.05, high)))
+    low = min([*(y for _, y in points), *(each.y for each in references)], default=0.0)
+    high = max([low + 1.5, *(row.curve[-1][1] + 0.1 for row in table.values() if row.curve)])
+    return panels(Chart(title, [], "tokens read", references=references, y_range=(low - 0.05, high)), groups)
 
 
 def report(text: RunningText, settings: TableSettings, table: Mapping[str, Row], pictures: Mapping[str, str]) -> str:

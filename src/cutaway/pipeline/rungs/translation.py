@@ -44,7 +44,7 @@ TITLES: dict[Name, str] = {
     "luong_dot": "RNN, Luong's, dot product",
     "transformer": "Transformer (2017)",
 }
-INKS: dict[Name, str] = {"fixed": "soft", "bahdanau": "a", "luong": "b", "luong_dot": "b", "transformer": "c"}
+INKS: dict[Name, str] = {"fixed": "soft", "bahdanau": "a", "luong": "b", "luong_dot": "a", "transformer": "c"}
 SIZES = {
     "small": Size(width=128, layers=2, heads=4, d_mlp=256, vocab_size=2000, rows=32, dropout=0.1),
     "base": Size(width=256, layers=3, heads=8, d_mlp=512, vocab_size=5000, rows=64, dropout=0.2),
