@@ -13,6 +13,8 @@ from cutaway.cli.bring import bring
 from cutaway.cli.help import with_example
 from cutaway.cli.options import Again, Json, Out, Recipe, Seed, Set, Text
 from cutaway.cli.stdin import utf8_of
+from cutaway.cli.tokenizer_files import CHECK, CONVERT, LEARN, PACK, check, convert, learn, pack
+from cutaway.cli.tokenizer_views import COMPARE, MERGES, RENDER, UNUSED, compare, merges, render, unused
 from cutaway.runs import BadInput
 
 if TYPE_CHECKING:
@@ -20,8 +22,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="tokenizer",
-    help=with_example('cutaway tokenizer encode runs/demo "In the beginning"', "Train a tokenizer, and use it."),
-    short_help="Train a tokenizer, and use it.",
+    help=with_example(
+        'cutaway tokenizer encode runs/demo "In the beginning"', "Train a tokenizer, use it, and look into it."
+    ),
+    short_help="Train a tokenizer, use it, and look into it.",
 )
 
 Where = Annotated[
@@ -91,11 +95,10 @@ def decode(
 
 
 def open_tokenizer(where: Path) -> Tokenizer:
-    """The tokenizer of a run, of a model directory, or in a file."""
-    from cutaway.tokens import Tokenizer
+    """The tokenizer of a run, of a model directory, or in a file of any format."""
+    from cutaway.tokens.formats import open_any
 
-    of_run = where / "tokenizer" / "tokenizer.json"
-    return Tokenizer.load(of_run if of_run.exists() else where)
+    return open_any(where)
 
 
 def _read_ids(text: str) -> list[int]:
@@ -104,3 +107,13 @@ def _read_ids(text: str) -> list[int]:
         return [int(word) for word in words]
     except ValueError as error:
         raise BadInput(f"standard input holds something that is no token id ({error}); give whole numbers") from None
+
+
+app.command("learn", help=LEARN, short_help="Learn a vocabulary from text files.")(learn)
+app.command("merges", help=MERGES, short_help="Replay a word's merges step by step.")(merges)
+app.command("compare", help=COMPARE, short_help="Compare tokenizers on a text or a corpus.")(compare)
+app.command("unused", help=UNUSED, short_help="List the tokens that a corpus never uses.")(unused)
+app.command("render", help=RENDER, short_help="Show a conversation as the model reads it.")(render)
+app.command("convert", help=CONVERT, short_help="Write a tokenizer in another format.")(convert)
+app.command("pack", help=PACK, short_help="Pack texts or conversations into rows.")(pack)
+app.command("check", help=CHECK, short_help="Compare a shard with its checksum.")(check)

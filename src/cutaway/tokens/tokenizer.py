@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 from tokenizers.pre_tokenizers import ByteLevel
 
 from cutaway.runs.errors import BadInput
+from cutaway.tokens.fast import AT_ONCE, LARGE, FastEncoder, fast_encoder
 from cutaway.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN, ROLES, SPECIAL_TOKENS, TOOL_CALL
 
 Message = Mapping[str, Any]
@@ -28,7 +31,9 @@ class Tokenizer:
         self.backend = backend
         self.backend.encode_special_tokens = True
         self.chat_template = chat_template
-        ids = {name: backend.token_to_id(name) for name in SPECIAL_TOKENS}
+        added = cast("dict[int, Any]", backend.get_added_tokens_decoder())
+        names = dict.fromkeys((*SPECIAL_TOKENS, *(token.content for token in added.values() if token.special)))
+        ids = {name: backend.token_to_id(name) for name in names}
         self.special = {name: token for name, token in ids.items() if token is not None}
 
     @classmethod
@@ -54,9 +59,7 @@ class Tokenizer:
         """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them."""
         from cutaway.runs.atomic import write_json, write_text
 
-        self.backend.encode_special_tokens = False  # a property of ours; the file keeps the library's default
-        write_text(directory / "tokenizer.json", self.backend.to_str())
-        self.backend.encode_special_tokens = True
+        write_text(directory / "tokenizer.json", self.text)
         config: dict[str, Any] = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "clean_up_tokenization_spaces": False,
@@ -67,6 +70,15 @@ class Tokenizer:
         if context:
             config.setdefault("model_max_length", context)
         write_json(directory / "tokenizer_config.json", config)
+
+    @property
+    def text(self) -> str:
+        """What `tokenizer.json` says."""
+        self.backend.encode_special_tokens = False  # a property of ours; the file keeps the library's default
+        try:
+            return self.backend.to_str()
+        finally:
+            self.backend.encode_special_tokens = True
 
     @property
     def vocab_size(self) -> int:
@@ -113,11 +125,36 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text, with nothing added."""
+        if len(text) >= LARGE:
+            return self.encode_batch([text])[0]
         return self.backend.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of many texts, on all cores."""
+        if sum(map(len, texts)) >= LARGE and self._fast:
+            return [ids.tolist() for ids in self._fast.encode(texts)]
         return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_stream(self, texts: Iterable[str]) -> Iterator[NDArray[np.uint32]]:
+        """Ids of one text after another, `[token]`, for a corpus: memory holds a few million characters of it."""
+        batch: list[str] = []
+        size = 0
+        for text in texts:
+            batch.append(text)
+            size += len(text)
+            if size >= AT_ONCE:
+                yield from self._arrays(batch)
+                batch, size = [], 0
+        yield from self._arrays(batch)
+
+    def _arrays(self, texts: Sequence[str]) -> Iterator[NDArray[np.uint32]]:
+        if sum(map(len, texts)) >= LARGE and self._fast:
+            return self._fast.encode(texts)
+        return (np.array(ids, np.uint32) for ids in self.encode_batch(texts))
+
+    @cached_property
+    def _fast(self) -> FastEncoder | None:
+        return fast_encoder(self.backend)
 
     def decode(self, ids: Iterable[int], *, skip_special: bool = False) -> str:
         """The text of some ids; bytes that are not UTF-8 become U+FFFD."""
