@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,19 @@ from cutaway.runs import BadInput, Settings, load_recipe
 
 Stages = Sequence[Stage[Any]]
 
-KINDS: dict[str, tuple[type[Settings], Stages]] = {
-    "assistant": (Recipe, STAGES),
-    "finetune": (FinetuneRecipe, FINETUNING),
-    "scaling": (ScalingRecipe, SCALING),
-    "text": (TextRecipe, TEXTS),
+
+def _crawling() -> tuple[type[Settings], Stages]:
+    from cutaway.pipeline.crawling import CRAWLING, CrawlRecipe  # here, for it brings every source and every step
+
+    return CrawlRecipe, CRAWLING
+
+
+KINDS: dict[str, Callable[[], tuple[type[Settings], Stages]]] = {
+    "assistant": lambda: (Recipe, STAGES),
+    "corpus": _crawling,
+    "finetune": lambda: (FinetuneRecipe, FINETUNING),
+    "scaling": lambda: (ScalingRecipe, SCALING),
+    "text": lambda: (TextRecipe, TEXTS),
 }
 """By the `kind` that a recipe names; one that names none is an assistant's."""
 
@@ -34,5 +42,5 @@ def read_recipe(path: Path, overrides: Sequence[str]) -> tuple[Any, Stages]:
         return load_recipe(path, overrides, rung.recipe), rung.stages
     if kind not in KINDS:
         raise BadInput(f"{path} is of kind {kind!r}; the kinds are {', '.join(KINDS)}, and {LADDER}NAME")
-    model, stages = KINDS[kind]
+    model, stages = KINDS[kind]()
     return load_recipe(path, overrides, model), stages

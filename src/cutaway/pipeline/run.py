@@ -139,15 +139,15 @@ def _will_differ(record: StageRecord, stage: AnyStage, recipe: AnyRecipe, manife
 
 
 def _discard(outdated: Sequence[AnyStage], run: RunDirectory, manifest: Manifest, *, again: bool) -> None:
-    """Clear away, before anything else changes, the models that nothing in the run will stand for any more.
+    """Clear away, before anything else changes, the work that nothing in the run will stand for any more.
 
-    Otherwise a run stopped in between would go on answering with them.
+    Otherwise a run stopped in between would go on answering with its models.
     """
     lost = [stage.name for stage in outdated if _holds_work(stage, run, manifest)]
     if lost and not again:
         raise BadInput(
-            f"{run.path} holds models of other settings ({', '.join(lost)}), which would be lost; "
-            "choose another place with --out, or train them anew with --again"
+            f"{run.path} holds work made from other settings or inputs ({', '.join(lost)}), which would be lost; "
+            "choose another place with --out, or make it anew with --again"
         )
     for stage in outdated:
         del manifest.stages[stage.name]
