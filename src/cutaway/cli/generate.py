@@ -232,6 +232,14 @@ def generate(
     from cutaway.infer import Beams, Decoding, Sampling, load
     from cutaway.infer.decoding import contrast_of, grammar_of
 
+    # Options with bounds refuse NaN themselves.
+    for name, value, low, high in (
+        ("--repetition-penalty", repetition_penalty, "0.01", "100"),
+        ("--presence-penalty", presence_penalty, "-2", "2"),
+        ("--frequency-penalty", frequency_penalty, "-2", "2"),
+    ):
+        if value is not None and not math.isfinite(value):
+            raise BadInput(f"{name} is {value}; it must be a number from {low} to {high}")
     contrast = contrast_of(contrastive, top_k)
     sampling = Sampling(
         temperature, top_p, 0 if contrast else top_k, seed, min_p, typical_p, repetition_penalty, presence_penalty,
