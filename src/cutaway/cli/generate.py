@@ -238,7 +238,7 @@ def generate(
         ("--presence-penalty", presence_penalty, "-2", "2"),
         ("--frequency-penalty", frequency_penalty, "-2", "2"),
     ):
-        if value is not None and not math.isfinite(value):
+        if not math.isfinite(value):
             raise BadInput(f"{name} is {value}; it must be a number from {low} to {high}")
     contrast = contrast_of(contrastive, top_k)
     sampling = Sampling(
