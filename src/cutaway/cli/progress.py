@@ -212,6 +212,8 @@ def figure(name: str, value: float | str) -> str:
     match name:
         case "tok_s":
             return f"{value:,.0f} tok/s"
+        case "documents_s":
+            return f"{value:,.0f}/s"
         case "mfu":
             return f"mfu {value:.0%}"
         case "bpb" | "val_bpb":

@@ -51,7 +51,10 @@ def index(
         Path | None, typer.Option("--out", metavar="DIR", help="Where to.", show_default="RUN/index")
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(metavar="TOKENIZER", help="A tokenizer, for files: a run, directory or file.")
+        Path | None,
+        typer.Option(
+            metavar="TOKENIZER", help="A tokenizer, for files and for a run without one: a run, directory or file."
+        ),
     ] = None,
     part_tokens: Annotated[
         int, typer.Option(metavar="N", help="Tokens sorted at once; about 23 to 45 bytes of memory each.")
@@ -64,6 +67,8 @@ def index(
     run = things[0] if len(things) == 1 and (things[0] / "recipe.toml").is_file() else None
     if run is None and (tokenizer is None or out is None):
         raise BadInput("files need --tokenizer TOKENIZER and --out DIR; or name a run, such as runs/demo")
+    if run and tokenizer is None and not (run / "tokenizer" / "tokenizer.json").is_file():
+        raise BadInput(f"{run} has no tokenizer of its own; name one with --tokenizer, such as runs/demo")
     target = out or things[0] / "index"
     words = open_any(tokenizer or things[0])
     files = sorted((run / "corpus").glob("train*.parquet")) if run else things
@@ -73,7 +78,8 @@ def index(
         write_index(target, _encoded(files, words), words.vocab_size, part_tokens=part_tokens, progress=progress)
     words.save(target)
     made = Index(target)
-    print(f"{target}: {made.n_documents:,} documents, {made.n_tokens:,} tokens, {len(made.parts)} parts")
+    parts = f"{len(made.parts)} part{'s' * (len(made.parts) != 1)}"
+    print(f"{target}: {made.n_documents:,} documents, {made.n_tokens:,} tokens, {parts}")
 
 
 def _encoded(files: Sequence[Path], tokenizer: Tokenizer) -> Iterator[tuple[str, Sequence[int]]]:

@@ -121,7 +121,8 @@ def _from_merges(path: Path, split: SplitName | None) -> Tokenizer:
     beside = [path.with_name(stem + name + packed) for name in VOCABULARIES for packed in ("", ".gz")]
     vocabulary = next((file for file in beside if file.exists()), None)
     if vocabulary is None:
-        raise BadInput(f"{path} has no vocabulary beside it; put it there as {beside[0].name}")
+        names = " or ".join(stem + name for name in VOCABULARIES)
+        raise BadInput(f"{path} has no vocabulary beside it, which says each token's number; put it there as {names}")
     try:
         ids = json.loads(read_maybe_packed(vocabulary))
         if not isinstance(ids, dict) or not all(type(id_) is int for id_ in cast("dict[str, Any]", ids).values()):
