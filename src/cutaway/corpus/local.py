@@ -2,94 +2,53 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import multiprocessing
 import sys
 from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread, current_thread, main_thread
 from typing import Any
 
-import multiprocess
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.utils.logging import logger
 
 from cutaway.corpus.executors import die_with_parent
 from cutaway.runs.errors import CutawayError
 
-GUARD_SECONDS = 1.0
-PROCESSES: Any = multiprocess
-"""The module whose processes datatrove starts; it makes its functions at run time."""
-
-_dying = False
-"""Whether a process that is forked now is one of an executor's."""
-
-
-def _in_child() -> None:
-    if _dying:
-        die_with_parent()
-
-
-os.register_at_fork(after_in_child=_in_child)
-
 
 class LocalExecutor(LocalPipelineExecutor):
-    """`LocalPipelineExecutor`, whose tasks log into files alone."""
+    """`LocalPipelineExecutor`, whose tasks log into files alone, and which sees when one of its processes is killed."""
 
     def run(self) -> Any:
-        """Run all tasks. The helper process that datatrove forks for its queue dies with this one, too.
+        """Run all tasks.
 
         Raises:
-            CutawayError: a worker was killed, for which a pool of processes by itself would wait without end.
+            CutawayError: a worker was killed. datatrove's own pool would wait for it without end.
         """
-        global _dying
-        _dying = True
-        PROCESSES.set_forkserver_preload(["cutaway.corpus.passes"])  # imported once, for the workers of all passes
+        if self.workers == 1:
+            return super().run()
+        context = multiprocessing.get_context("forkserver")
+        # Imported once, for the workers of all passes.
+        context.set_forkserver_preload(["cutaway.corpus.mortal", "cutaway.corpus.passes"])
+        pool = ProcessPoolExecutor(self.workers, mp_context=context)
         try:
-            with _guarded(self.workers):
-                return super().run()
+            for done in as_completed([pool.submit(self._run_for_rank, rank) for rank in range(self.tasks)]):
+                done.result()
+        except BrokenProcessPool:
+            raise CutawayError(
+                "a worker process was killed, most likely for want of memory; the same command carries on, "
+                "with fewer at once by --set corpus.executor.workers=1"
+            ) from None
         finally:
-            _dying = False
+            pool.shutdown(cancel_futures=True)
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
         if self.workers > 1:
             die_with_parent()
         with quiet(Path(self.logging_dir.path) / f"task-{rank:05d}.log"):
             return super()._run_for_rank(rank, local_rank, node_rank)
-
-
-@contextmanager
-def _guarded(workers: int) -> Generator[None]:
-    """Interrupt the block if one of the workers that it starts is lost; a pool would put another in its place."""
-    if workers == 1 or current_thread() is not main_thread():
-        yield
-        return
-    over = Event()
-
-    def lost(number: int, frame: object) -> None:
-        raise CutawayError(
-            "a worker process was killed, most likely for want of memory; the same command carries on, "
-            "with fewer at once by --set corpus.executor.workers=1"
-        )
-
-    def watch() -> None:
-        seen: set[int] = set()
-        while not over.wait(GUARD_SECONDS):
-            seen |= {child.pid for child in PROCESSES.active_children() if child.pid}
-            if len(seen) > workers + 1:  # the process of the queue is one, too
-                os.kill(os.getpid(), signal.SIGUSR1)
-                return
-
-    before = signal.signal(signal.SIGUSR1, lost)
-    watcher = Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-        signal.signal(signal.SIGUSR1, before)
 
 
 @contextmanager
