@@ -334,7 +334,7 @@ def test_finished_models_are_thrown_away_only_when_told_to(run: RunDirectory) ->
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file() and path.name != ".lock"}
     # Even by a verb that ends before the model's stage.
     for of in (every, [first]):
-        with pytest.raises(BadInput, match=r"holds models of other settings \(count\).*--again"):
+        with pytest.raises(BadInput, match=r"holds work made from other settings or inputs \(count\).*--again"):
             ran(changed, of)
     missing = recipe.model_copy(update={"read": Words(file=run.path / "nothing")})
     with pytest.raises(BadInput, match="there is no file or folder"):
@@ -364,7 +364,7 @@ def test_a_model_that_is_being_made_again_is_not_of_other_settings(run: RunDirec
     with pytest.raises(KeyboardInterrupt):
         ran([first, replace(model, function=stop), made_of_it], recipe)
     changed = recipe.model_copy(update={"read": Words(text="other words")})
-    with pytest.raises(BadInput, match=r"holds models of other settings \(note\)"):
+    with pytest.raises(BadInput, match=r"holds work made from other settings or inputs \(note\)"):
         ran([first, model, made_of_it], changed)
     assert ran([first, model, made_of_it], recipe) == ["count"]
 

@@ -143,7 +143,7 @@ def test_a_typo_costs_nothing(finished: Path, capsys: pytest.CaptureFixture[str]
     assert run_command(["run", str(finished), "--text", "/there/is/none"]) == 2
     assert "there is no file or folder /there/is/none" in capsys.readouterr().err
     assert run_command(["run", str(finished), "--set", "pretrain.depth=2"]) == 2
-    assert "holds models of other settings (pretrain, sft, rl)" in capsys.readouterr().err
+    assert "holds work made from other settings or inputs (pretrain, sft, rl)" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
 
 
