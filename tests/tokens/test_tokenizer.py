@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -132,3 +134,55 @@ def test_shards_come_back_and_torn_ones_are_refused(tmp_path: Path) -> None:
         read_shard(tmp_path / "none.bin")
     assert write_shard(path, []) == 0
     assert len(read_shard(path)) == 0
+
+
+OTHER = (
+    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] | trim }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+PLAIN = [{"role": "user", "content": " Hi <|end|>"}, {"role": "assistant", "content": "Hello."}]
+
+
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "chat_template.jinja"])
+def test_a_template_that_came_with_the_model_wins_over_ours(directory: Path, tmp_path: Path, place: str) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    if place.endswith(".jinja"):
+        (tmp_path / place).write_text(OTHER)
+    else:
+        config = json.loads((tmp_path / place).read_text())
+        (tmp_path / place).write_text(json.dumps(config | {"chat_template": OTHER}))
+    opened, ours = Tokenizer.load(tmp_path), Tokenizer.load(directory)
+    plain = [{"role": "user", "content": "Hi"}, PLAIN[1]]
+    theirs = pytest.importorskip("transformers").AutoTokenizer.from_pretrained(tmp_path)
+    assert opened.encode_chat(plain) == theirs.apply_chat_template(plain, add_generation_prompt=True)["input_ids"]
+    assert opened.encode_chat(plain) != ours.encode_chat(plain)
+    # What people write stays text, and the assistant's words alone are learned.
+    assert opened.encode_chat(PLAIN).count(opened.end_of_turn) == 2
+    ids, learned = opened.encode_chat_masked(PLAIN)
+    said = opened.decode([id_ for id_, is_learned in zip(ids, learned, strict=True) if is_learned])
+    assert said == "Hello.<|end|>\n"
+    # Texts begin and end as they did in training.
+    assert opened.document("In the") == ours.document("In the")
+    assert (opened.end_of_turn, opened.stop_ids >= {ours.end_of_turn}) == (ours.end_of_turn, True)
+    assert opened.tool_call == -1
+    opened.save(tmp_path / "again")
+    assert Tokenizer.load(tmp_path / "again").encode_chat(PLAIN) == opened.encode_chat(PLAIN)
+
+
+def test_our_template_saved_by_transformers_is_still_ours(directory: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers").AutoTokenizer.from_pretrained(directory).save_pretrained(tmp_path)
+    opened = Tokenizer.load(tmp_path)
+    assert type(opened) is Tokenizer
+    assert opened.tool_call >= 0
+
+
+@pytest.mark.parametrize("wrong", [b"\xff\xfe{{", [{"name": "default"}], ["x"]])
+def test_templates_that_cannot_be_read_are_told(directory: Path, tmp_path: Path, wrong: object) -> None:
+    shutil.copytree(directory, tmp_path, dirs_exist_ok=True)
+    if isinstance(wrong, bytes):
+        (tmp_path / "chat_template.jinja").write_bytes(wrong)
+    else:
+        config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"chat_template": wrong}))
+    with pytest.raises(BadInput, match=r"the chat templates in .* cannot be read"):
+        Tokenizer.load(tmp_path)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 from cutaway.runs.errors import BadInput
 from cutaway.tokens.chat_template import reads, render
 from cutaway.tokens.guard import Guard
-from cutaway.tokens.special import FORCED_IDS, TOKEN_IDS, TokenIds
+from cutaway.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN, FORCED_IDS, TOKEN_IDS, TokenIds
 from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
 
 TEMPLATE, TEMPLATES = "chat_template.jinja", "additional_chat_templates"
@@ -120,6 +120,29 @@ class ForeignTokenizer(Tokenizer):
             ends=list(dict.fromkeys(end for end in ends if isinstance(end, int))),
             ids=ids,
             settings={key: value for key, value in settings.items() if key != "chat_template"},
+        )
+
+    @classmethod
+    def with_own_template(cls, directory: Path, backend: Backend) -> ForeignTokenizer | None:
+        """The tokenizer of a directory with the tokens of our chat format and another template; None where it is ours.
+
+        Conversations are what the template makes of them; texts begin and end as they do with our own tokenizers.
+        """
+        found = cls.open(directory, backend)
+        if all(
+            template.strip() in ("", CHAT_TEMPLATE.strip()) for template in (found.chat_template, found.tool_template)
+        ):
+            return None
+        marks = [backend.token_to_id(name) for name in (END_OF_TURN, END_OF_TEXT)]
+        return cls(
+            backend,
+            chat_template=found.chat_template or CHAT_TEMPLATE,
+            tool_template=found.tool_template if found.tool_template != found.chat_template else "",
+            begin=marks[-1],
+            ends=found.ends or [mark for mark in marks if mark is not None],
+            ids=found.ids,
+            settings=found.settings,
+            joins=False,
         )
 
     @property
@@ -274,10 +297,13 @@ class ForeignTokenizer(Tokenizer):
 def _templates(directory: Path, said: object) -> dict[str, str]:
     """Chat templates by their names, as a tokenizer's configuration says, or the files beside it."""
     found: dict[str, str] = {DEFAULT: said} if isinstance(said, str) else {}
-    if isinstance(said, list):
-        found = {entry["name"]: entry["template"] for entry in cast("list[dict[str, str]]", said)}
-    files = {DEFAULT: directory / TEMPLATE, WITH_TOOLS: directory / TEMPLATES / f"{WITH_TOOLS}.jinja"}
-    return found | {name: file.read_text("utf-8") for name, file in files.items() if file.exists()}
+    try:
+        if isinstance(said, list):
+            found = {str(entry["name"]): str(entry["template"]) for entry in cast("list[dict[str, str]]", said)}
+        files = {DEFAULT: directory / TEMPLATE, WITH_TOOLS: directory / TEMPLATES / f"{WITH_TOOLS}.jinja"}
+        return found | {name: file.read_text("utf-8") for name, file in files.items() if file.exists()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"the chat templates in {directory} cannot be read ({error!r})") from None
 
 
 def read_token_ids(directory: Path) -> dict[str, TokenIds]:

@@ -40,7 +40,9 @@ class Tokenizer:
     def load(cls, path: Path) -> Tokenizer:
         """Open a `tokenizer.json`, or the one in a directory. Raises `BadInput` if it is absent or damaged.
 
-        One that lacks the chat tokens is another model's, and is opened with what the files beside it say.
+        One that lacks the chat tokens is another model's, and is opened with what the files beside it say. So is one
+        that has them where the files bring another chat template: the template wins, and the calculator, whose calls
+        are of this format, is not run.
         """
         file = path / "tokenizer.json" if path.is_dir() else path
         try:
@@ -49,11 +51,11 @@ class Tokenizer:
             raise BadInput(f"there is no tokenizer at {file}; train one with `cutaway tokenizer train`") from None
         except Exception as error:  # the library raises plain Exception for whatever it cannot parse
             raise BadInput(f"{file} is not a tokenizer ({error})") from None
-        if any(backend.token_to_id(name) is None for name in SPECIAL_TOKENS):
-            from cutaway.tokens.foreign import ForeignTokenizer
+        from cutaway.tokens.foreign import ForeignTokenizer
 
+        if any(backend.token_to_id(name) is None for name in SPECIAL_TOKENS):
             return ForeignTokenizer.open(file.parent, backend)
-        return cls(backend)
+        return ForeignTokenizer.with_own_template(file.parent, backend) or cls(backend)
 
     def save(self, directory: Path, *, context: int | None = None) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers.AutoTokenizer` reads them."""
