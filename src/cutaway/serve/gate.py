@@ -37,7 +37,7 @@ PAGE_POLICY = "; ".join(
         "form-action 'none'",
         "frame-ancestors 'none'",
         "require-trusted-types-for 'script'",
-        "trusted-types svelte-trusted-html",
+        "trusted-types svelte-trusted-html dompurify",
     )
 )
 REPORT_POLICY = "; ".join(
