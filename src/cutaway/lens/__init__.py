@@ -2,6 +2,19 @@
 
 from cutaway.infer.trace import Trace
 from cutaway.lens.changes import Clamp, Swap, changed_by, part
+from cutaway.lens.depth import through_depth, without_blocks
 from cutaway.lens.logit_lens import logit_lens
+from cutaway.lens.surprise import surprise, surprise_within
 
-__all__ = ["Clamp", "Swap", "Trace", "changed_by", "logit_lens", "part"]
+__all__ = [
+    "Clamp",
+    "Swap",
+    "Trace",
+    "changed_by",
+    "logit_lens",
+    "part",
+    "surprise",
+    "surprise_within",
+    "through_depth",
+    "without_blocks",
+]
