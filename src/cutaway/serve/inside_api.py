@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Annotated, Literal
 
 import torch
@@ -19,12 +17,11 @@ from cutaway.lens import Clamp, Swap, Trace, changed_by, logit_lens, part
 from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
 from cutaway.serve.limits import MAX_TOKENIZE
+from cutaway.serve.looking import MAX_READ, Ids, check_tokens, looked_into
 from cutaway.serve.page_api import TokenShape, token_shape
 from cutaway.serve.requests import ModelName, Request, TokenId
-from cutaway.serve.service import Served, Service, must_write
+from cutaway.serve.service import Service, must_write
 
-MAX_READ = 512
-"""Tokens of one text that is looked into; attention's numbers grow with the square of it."""
 MAX_EDITS = 32
 MAX_AXES = 5
 MAX_LISTED = 200
@@ -34,7 +31,6 @@ LENS_TOKENS = 5
 MAX_SENT = 4 << 20
 """Numbers of one tensor that are sent at once."""
 
-Ids = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_READ)]
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Axis = Annotated[int, Field(ge=0, lt=2**31)] | None
 
@@ -102,6 +98,8 @@ class AnatomyShape(BaseModel):
     parameters: int
     norm: str
     activation: str
+    attention_scale: float
+    """What attention scores are multiplied by."""
     gated: bool
     tied_embeddings: bool
 
@@ -151,19 +149,6 @@ def inside_routes(service: Service) -> APIRouter:
     """Everything under /api/inside."""
     router = APIRouter(prefix="/api/inside", tags=["page"])
 
-    @asynccontextmanager
-    async def looked_into(request: HTTPRequest, name: str, tokens: list[int]) -> AsyncGenerator[Served]:
-        served = await service.served(name, request)
-        _check(served.lm, tokens)
-        reservation = service.rates.begin(served.caller, 1)
-        try:
-            # One look at a time: each takes all cores.
-            async with service.looking:
-                yield served
-        finally:
-            reservation.charge(len(tokens))
-            reservation.end()
-
     @router.post("/tokens")
     async def read(request: HTTPRequest, asked: ReadTextRequest) -> ReadShape:
         """A text as tokens, and the model's shape."""
@@ -177,7 +162,7 @@ def inside_routes(service: Service) -> APIRouter:
     @router.post("")
     async def look(request: HTTPRequest, asked: LookRequest) -> LookShape:
         """What follows a position, with the edits and without, and how the answer comes about block by block."""
-        async with looked_into(request, asked.model, asked.tokens) as served:
+        async with looked_into(service, request, asked.model, asked.tokens) as served:
             return await run_in_threadpool(_looked, served.lm, asked)
 
     @router.post(
@@ -187,7 +172,7 @@ def inside_routes(service: Service) -> APIRouter:
     )
     async def tensor(request: HTTPRequest, asked: TensorRequest) -> Response:
         """Little-endian float32 numbers; the headers `X-Tensor` and `X-Shape` say of what, and in which shape."""
-        async with looked_into(request, asked.model, asked.tokens) as served:
+        async with looked_into(service, request, asked.model, asked.tokens) as served:
             found = await run_in_threadpool(_tensor, served.lm, asked)
         headers = {"X-Tensor": asked.name, "X-Shape": ",".join(map(str, found.shape)), "Cache-Control": "no-store"}
         return Response(found.numpy().astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
@@ -195,25 +180,12 @@ def inside_routes(service: Service) -> APIRouter:
     return router
 
 
-def _check(lm: LanguageModel, tokens: list[int]) -> None:
-    config = lm.config
-    if config.kind != "decoder" or config.head != "linear":
-        raise ApiError(400, f"{lm.name} predicts no next token; looking inside needs a decoder", param="model")
-    most = min(MAX_READ, config.context)
-    if len(tokens) > most:
-        raise ApiError(400, f"the text is {len(tokens)} tokens long; {most} can be looked into", param="tokens")
-    wrong = next((id_ for id_ in tokens if id_ >= config.vocab_size), None)
-    if wrong is not None:
-        last = config.vocab_size - 1
-        raise ApiError(400, f"{wrong} is no token of this model; they go from 0 to {last}", param="tokens")
-
-
 def _trace(lm: LanguageModel, asked: ReadRequest) -> Trace:
     for edit in asked.edits:
         if edit.kind == "swap":
             if not edit.tokens:
                 raise ApiError(400, "a swap needs the other text's tokens", param="edits")
-            _check(lm, edit.tokens)
+            check_tokens(lm, edit.tokens)
     return Trace(lm.model, asked.tokens, replace=changed_by(lm.model, [edit.plain() for edit in asked.edits]))
 
 
@@ -279,6 +251,7 @@ def _anatomy(lm: LanguageModel) -> AnatomyShape:
         parameters=lm.model.n_parameters(),
         norm=config.norm,
         activation=config.activation,
+        attention_scale=config.scale,
         gated=config.gated,
         tied_embeddings=config.tied_embeddings,
     )

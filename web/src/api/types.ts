@@ -27,7 +27,7 @@ export interface Alternative extends TokenShape {
   probability: number;
 }
 
-export type Part = 'answer' | 'call' | 'result' | 'mark';
+export type Part = 'answer' | 'reasoning' | 'call' | 'result' | 'mark';
 
 export interface AnswerToken extends TokenShape {
   /** What it adds to the text: nothing while a character is incomplete. */
@@ -146,6 +146,8 @@ export interface Anatomy {
   parameters: number;
   norm: string;
   activation: string;
+  /** What attention scores are multiplied by. */
+  attention_scale: number;
   gated: boolean;
   tied_embeddings: boolean;
 }
