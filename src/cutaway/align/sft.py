@@ -13,9 +13,10 @@ from cutaway.align.mixture import Fact, Mixture, conversations, examples
 from cutaway.model import Transformer
 from cutaway.runs import Progress, Settings
 from cutaway.tokens import Tokenizer
-from cutaway.train import Example, LoopSettings, Rows, Source, Watch, lay_out, train
+from cutaway.train import Example, Rows, Source, Watch, lay_out, train
 from cutaway.train.optimizer import OptimizerSettings
 from cutaway.train.pretrain import keep_model
+from cutaway.train.snapshots import SnapshotSettings, snapshots_of
 
 
 class SftShares(Settings):
@@ -29,7 +30,7 @@ class SftShares(Settings):
     """Tellings of the world, so that its facts are."""
 
 
-class SftSettings(LoopSettings):
+class SftSettings(SnapshotSettings):
     """What to teach, for how long."""
 
     tokens: int = Field(default=1_500_000, ge=0)
@@ -84,5 +85,6 @@ def sft(
     watch: Watch,
 ) -> None:
     """Fine-tune `model` in place and write it to `directory/model`; resumes from the checkpoints there."""
-    train(model, rows, settings, directory, progress, watch, "sft")
+    snapshots = snapshots_of(settings, tokenizer, directory)
+    train(model, rows, settings, directory, progress, watch, "sft", snapshots=snapshots)
     keep_model(model, tokenizer, directory)

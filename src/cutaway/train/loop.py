@@ -25,6 +25,7 @@ from cutaway.train.objectives import Batch, Feed, LanguageModelling, Objective
 from cutaway.train.optimizer import Optimizer
 from cutaway.train.recompute import recomputed
 from cutaway.train.settings import LoopSettings
+from cutaway.train.snapshots import Snapshots
 from cutaway.train.step import Alone, Outcome, TrainStep
 from cutaway.train.trackers import followers
 
@@ -60,6 +61,7 @@ def train(
     name: str,
     objective: Objective | None = None,
     processes: Alone | None = None,
+    snapshots: Snapshots | None = None,
 ) -> None:
     """Train `model` in place, resuming from the last checkpoint in `directory` if there is one.
 
@@ -67,11 +69,12 @@ def train(
     tokens. Writes `metrics.jsonl` and `checkpoints/`. A resumed run ends with the same bits as an unbroken one. Ctrl-C
     and SIGTERM leave a checkpoint of the last whole step. With `processes` (`cutaway.train.distributed`) all of them
     train it together, each calling this; the first alone looks and writes, and all end with the whole model.
+    At the steps of `snapshots` the model is kept beside.
 
     Raises:
         CutawayError: the loss or its gradient is not finite; the checkpoint before it stays. Or the disk is full.
     """
-    Training(model, feed, settings, directory, progress, watch, name, objective, processes).run()
+    Training(model, feed, settings, directory, progress, watch, name, objective, processes, snapshots).run()
 
 
 class Training:
@@ -88,8 +91,10 @@ class Training:
         name: str,
         objective: Objective | None = None,
         processes: Alone | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         keep_freed_memory()
+        self.snapshots = snapshots or Snapshots(frozenset(), lambda model, step: None)
         self.whole, self.feed, self.settings, self.watch, self.name = model, feed, settings, watch, name
         self.processes = processes or Alone()
         self.directory, self.progress = directory, progress if self.processes.is_first else SilentProgress()
@@ -167,6 +172,8 @@ class Training:
             task = stack.enter_context(self.progress.task(self.name, settings.steps, "steps"))
             stack.enter_context(self.checkpoints.kept(lambda: (self.position, self.parts())))
             ended = self.ends_early()
+            if self.position.step == 0:
+                self.take_snapshot()
             while (self.position.line or self.position.step < settings.steps) and not ended:
                 figures = self.step()
                 task.update(
@@ -248,7 +255,15 @@ class Training:
             self.log.append(figures)
         for tracker in self.trackers:
             tracker.log(figures, step)
+        self.take_snapshot()
         return figures
+
+    def take_snapshot(self) -> None:
+        """Keep the model as it is now, if it is to be kept at this step."""
+        if self.position.step in self.snapshots.at:
+            with self.shown():
+                if self.processes.is_first:
+                    self.snapshots.write(self.whole, self.position.step)
 
     def look(self) -> dict[str, float]:
         """What is watched of the model, or of its average where there is one."""

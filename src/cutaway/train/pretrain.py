@@ -13,11 +13,11 @@ from cutaway.runs import Progress
 from cutaway.tokens import Tokenizer
 from cutaway.train.loop import Watch, train
 from cutaway.train.objectives import Feed
-from cutaway.train.settings import LoopSettings
+from cutaway.train.snapshots import SnapshotSettings, snapshots_of
 from cutaway.train.step import Alone
 
 
-class PretrainSettings(LoopSettings):
+class PretrainSettings(SnapshotSettings):
     """The size of the model and its training. What is not given follows from `depth`."""
 
     depth: int = Field(default=4, ge=1, le=64)
@@ -91,7 +91,8 @@ def pretrain(
     With `processes` all of them train it together, and the first writes it.
     """
     model = new_model(settings.config(tokenizer.vocab_size), seed)
-    train(model, feed, settings, directory, progress, watch, "pretrain", processes=processes)
+    snapshots = snapshots_of(settings, tokenizer, directory)
+    train(model, feed, settings, directory, progress, watch, "pretrain", processes=processes, snapshots=snapshots)
     if processes is None or processes.is_first:
         keep_model(model, tokenizer, directory)
     return model
