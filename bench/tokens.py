@@ -3,9 +3,11 @@
     .venv/bin/python bench/tokens.py                       # both parts; some minutes, most of them the peers'
     .venv/bin/python bench/tokens.py --megabytes 10        # less text
     .venv/bin/python bench/tokens.py --part encode --vocabulary cl100k
+    .venv/bin/python bench/tokens.py --part equal --megabytes 100   # our ids beside tiktoken's, nothing timed
 
 Learning: 32,768 tokens from novels, on one core and on two. Encoding: the published vocabularies on text of many kinds,
-each library in a process of its own that has not met the text before. Ids are compared with tiktoken's, all of them.
+each library in a process of its own that has not met the text before. Ids are compared with tiktoken's, all of them,
+or with `equal` those alone, text for text, so that memory does not grow with the text.
 Times are by the clock and of the processor, which other work on the machine changes less; ratios are of the latter.
 """
 
@@ -42,6 +44,8 @@ ENCODERS = ("tiktoken", "ours", "tokenizers", "fastokens", "tokie", "gigatoken")
 VOCAB_SIZE = 32_768
 LEAST_TIMES_TIKTOKEN = 8.0
 PIECE = 20_000
+TOGETHER = 200
+"""Pieces that are compared at a time."""
 
 
 def novels(most: int) -> list[str]:
@@ -62,7 +66,7 @@ def novels(most: int) -> list[str]:
 
 
 def mixed(most: int) -> list[str]:
-    """Text of many kinds: novels, then code, mark-up, JSON, talk, three languages; about `most` bytes."""
+    """Novels, then code, mark-up, JSON, talk and three languages; about `most` bytes, at most 115 MB."""
     pieces = novels(most * 6 // 10)
     size = sum(len(piece.encode()) for piece in pieces)
     for path in sorted(DATA.rglob("*")):
@@ -206,9 +210,31 @@ def compare(task: str, names: list[str], reference: str, vocabulary: str, megaby
     return good
 
 
+def equal(vocabulary: str, megabytes: int) -> bool:
+    """Whether all our ids are tiktoken's; says how many were compared, and where the first differ."""
+    texts = mixed(megabytes * 10**6)
+    ours, theirs = (encoder_of(name, vocabulary, 2) for name in ("ours", "tiktoken"))
+    tokens = different = 0
+    for start in range(0, len(texts), TOGETHER):
+        some = texts[start : start + TOGETHER]
+        for text, mine, other in zip(some, ours(some), theirs(some), strict=True):
+            tokens += len(other)
+            if list(mine) != list(other):
+                different += 1
+                if different == 1:
+                    print(f"the first text with other ids: {text[:200]!r}")
+    size = sum(len(text.encode()) for text in texts)
+    print(
+        f"{vocabulary}: {size / 1e6:.1f} MB in {len(texts):,} texts, {tokens:,} tokens of tiktoken's; "
+        f"{different:,} texts with other ids",
+        flush=True,
+    )
+    return not different
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("learn", "encode", "both"), default="both")
+    parser.add_argument("--part", choices=("learn", "encode", "equal", "both"), default="both")
     parser.add_argument("--megabytes", type=int, default=40)
     parser.add_argument("--vocabulary", choices=tuple(FILES), action="append")
     parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
@@ -217,6 +243,9 @@ def main() -> int:
         task, name, vocabulary, megabytes, threads = options.measure
         print(json.dumps(measure(task, name, vocabulary, int(megabytes), int(threads))))
         return 0
+    if options.part == "equal":
+        same = [equal(name, options.megabytes) for name in options.vocabulary or FILES]  # all, though one be other
+        return 0 if all(same) else 1
     good = True
     if options.part != "encode":
         print(f"## Learning {VOCAB_SIZE:,} tokens from {options.megabytes} MB of novels\n")
