@@ -2,9 +2,9 @@
 
 import type { Edit } from '../api/types';
 
-export type View = 'talk' | 'watch' | 'inside' | 'tokens';
+export type View = 'talk' | 'watch' | 'inside' | 'tokens' | 'atlas';
 
-const VIEWS: readonly View[] = ['talk', 'watch', 'inside', 'tokens'];
+const VIEWS: readonly View[] = ['talk', 'watch', 'inside', 'tokens', 'atlas'];
 
 export interface Place {
   view: View;
@@ -34,6 +34,8 @@ export interface Place {
   /** The runs that are watched, and which of their stages; none: the first run, its first stage with curves. */
   runs: string[];
   stage: string | null;
+  /** The page of the atlas that is open; null: its contents. */
+  page: string | null;
 }
 
 export const DEFAULTS: Place = {
@@ -55,6 +57,7 @@ export const DEFAULTS: Place = {
   without: [],
   runs: [],
   stage: null,
+  page: null,
 };
 
 function number(text: string | null, low: number, high: number): number | undefined {
@@ -111,6 +114,7 @@ export function read(search: string): Place {
     without: (query.get('without') ?? '').split(',').filter((at) => /^\d{1,4}$/.test(at)).map(Number),
     runs: query.getAll('run').slice(0, 6),
     stage: query.get('stage')?.slice(0, 200) || null,
+    page: /^[a-z]{1,20}$/.exec(query.get('page') ?? '')?.[0] ?? null,
   };
 }
 
@@ -134,6 +138,7 @@ export function write(place: Place): string {
   if (place.without.length > 0) query.set('without', place.without.join(','));
   for (const run of place.runs) query.append('run', run);
   if (place.stage) query.set('stage', place.stage);
+  if (place.page) query.set('page', place.page);
   if (place.edits.length > 0) query.set('edits', JSON.stringify(place.edits));
   const text = query.toString();
   return text ? `?${text}` : '';
@@ -143,19 +148,20 @@ export const place = $state(read(location.search));
 
 /** Keep the URL in step with the state, and the state with the browser's back and forward. Call once, in a component. */
 export function followUrl(): void {
-  let view = place.view;
+  const standing = (at: Place): string => `${at.view} ${at.page ?? ''}`;
+  let stood = standing(place);
   $effect(() => {
     const url = location.pathname + write(place);
     if (url === location.pathname + location.search) return;
-    // A change of view is a step that "back" undoes; moving a slider is not.
-    if (place.view === view) history.replaceState(null, '', url);
+    // A change of view or page is a step that "back" undoes; moving a slider is not.
+    if (standing(place) === stood) history.replaceState(null, '', url);
     else history.pushState(null, '', url);
-    view = place.view;
+    stood = standing(place);
   });
   $effect(() => {
     const back = (): void => {
       const next = read(location.search);
-      view = next.view;
+      stood = standing(next);
       Object.assign(place, next);
     };
     addEventListener('popstate', back);
