@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
 from cutaway.serve import Limits
+from cutaway.serve.answering import AnswerStream
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "demo", "messages": [{"role": "user", "content": "hello"}]}
@@ -69,6 +73,35 @@ def test_hanging_up_in_the_line_leaves_the_line(slow: Any) -> None:
             stream.__exit__(None, None, None)
     assert eventually(lambda: slow.taken == 0, 1.0)
     assert slow.lm.started == 2
+
+
+def test_a_stream_that_need_not_wait_still_sees_that_its_client_is_gone() -> None:
+    """All its events lie ready, and each is sent at once."""
+    left: list[bool] = []
+    answering: Any = SimpleNamespace(leave=lambda: left.append(True))
+
+    async def events() -> AsyncIterator[dict[str, Any]]:
+        for number in range(1_000):
+            yield {"data": str(number)}
+
+    async def sent_until_noticed() -> int:
+        gone, sent = asyncio.Event(), 0
+
+        async def send(_: Any) -> None:
+            nonlocal sent
+            sent += 1
+            if sent == 5:
+                gone.set()
+
+        async def receive() -> dict[str, str]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        await AnswerStream(events(), answering, 30)({"type": "http", "method": "POST"}, receive, send)
+        return sent
+
+    assert asyncio.run(sent_until_noticed()) < 12
+    assert left
 
 
 def test_over_the_line_is_429(slow: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import threading
 import time
 from typing import Any
@@ -215,3 +216,33 @@ def test_an_answer_that_takes_longer_than_the_stop_is_told_so(serve_live: Any) -
         stop(live).join(10)
         last = [line for line in lines if line][-1]
     assert json.loads(last.removeprefix("data: "))["error"]["code"] == "shutting_down"
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/api/chat"])
+def test_a_reset_connection_ends_a_stream_whose_events_lie_ready(
+    serve_live: Any, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """They come faster than they are written, so that there is nothing to wait for between them."""
+    live = serve_live(limits=Limits(drain_seconds=1))
+    live.lm.config.context = 100_000
+    live.lm.script = lambda _: "light " * 40_000
+    body: dict[str, Any] = {**BODY, "max_tokens": 90_000}
+    if path == "/v1/completions":
+        body = {"model": "demo", "prompt": "light", "max_tokens": 90_000, "stream": True, "logprobs": 5}
+    if path == "/api/chat":
+        del body["stream"]
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(data)}"
+    with connect(live) as raw:
+        raw.sendall(head.encode() + b"\r\n\r\n" + data)
+        received = 0
+        while received < 30_000:
+            received += len(raw.recv(65536))
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    deadline = time.monotonic() + 2
+    while live.taken and time.monotonic() < deadline:
+        time.sleep(0.01)
+    made = live.lm.tokens_made
+    assert live.taken == 0
+    assert 0 < made < 80_000
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []

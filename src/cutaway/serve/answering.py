@@ -8,7 +8,7 @@ from typing import Any
 
 from sse_starlette import EventSourceResponse
 from starlette.requests import Request
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from cutaway.infer import Handle, LanguageModel
 from cutaway.serve.metrics import Speed
@@ -129,8 +129,14 @@ class AnswerStream(EventSourceResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the events."""
+
+        async def attentive(message: Message) -> None:
+            await send(message)
+            # Where the next event lies ready, nothing else gives the loop time to learn that the client is gone.
+            await asyncio.sleep(0)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, attentive)
         finally:
             # The content may never have been started, and then its own clean-up never runs.
             self.answering.leave()
