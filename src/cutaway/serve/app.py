@@ -14,6 +14,10 @@ from starlette.concurrency import run_in_threadpool
 from cutaway.assistant.conversations import Conversations
 from cutaway.infer import Engine
 from cutaway.serve.answering import ClientGone
+from cutaway.serve.atlas_corpus_api import atlas_corpus_routes
+from cutaway.serve.atlas_running_api import atlas_running_routes
+from cutaway.serve.atlas_scale_api import atlas_scale_routes
+from cutaway.serve.atlas_text_api import atlas_text_routes
 from cutaway.serve.chat_api import chat_routes
 from cutaway.serve.completions_api import completion_routes
 from cutaway.serve.conversations_api import conversation_routes
@@ -90,6 +94,8 @@ def create_app(
         return ModelCard(id=service.offer(name).name, created=started)
 
     for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes, runs_routes):
+        app.include_router(routes(service))
+    for routes in (atlas_text_routes, atlas_running_routes, atlas_corpus_routes, atlas_scale_routes):
         app.include_router(routes(service))
     app.include_router(conversation_routes(service))
     app.include_router(page_routes(service, access))

@@ -29,7 +29,7 @@ from cutaway.serve.messages import Messages
 from cutaway.serve.requests import ModelName, Request, SamplingRequest
 from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import finite
-from cutaway.serve.speech import Calculating, End, Piece, ToolUse, token_text
+from cutaway.serve.speech import Calculating, End, Piece, Tokenizing, ToolUse, token_text
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def _tokenized(lm: LanguageModel, asked: TokenizeRequest) -> TokensShape:
     return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
 
 
-def token_shape(lm: LanguageModel, token: int) -> TokenShape:
+def token_shape(lm: Tokenizing, token: int) -> TokenShape:
     """What there is to say of a token by itself."""
     text, whole = token_text(lm, token)
     mark = token in lm.tokenizer.special.values()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from cutaway.assistant.calculator import calculate
 from cutaway.infer import Ended, Handle, Interjection, LanguageModel, PromptRead, Step, Written
@@ -141,7 +141,16 @@ def likeliest(piece: Piece, top: int) -> list[tuple[int, float]]:
     ]
 
 
-def token_text(lm: LanguageModel, token: int) -> tuple[str, bool]:
+class Tokenizing(Protocol):
+    """What tokens are read with: a model, or a run's tokenizer by itself."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """It."""
+        ...
+
+
+def token_text(lm: Tokenizing, token: int) -> tuple[str, bool]:
     """A token as text a person can read (a mark by its name), and whether its bytes are whole characters."""
     for name, id_ in lm.tokenizer.special.items():
         if id_ == token:
