@@ -45,6 +45,13 @@ class RunDirectory:
             os.close(descriptor)
         return False
 
+    def holder(self) -> int | None:
+        """The id of the process that works on the run now, as that wrote it down; None if none does."""
+        if not self.held():
+            return None
+        noted = (self.path / ".lock").read_text("ascii", "replace").strip()
+        return int(noted) if noted.isdecimal() else None
+
     @contextmanager
     def lock(self) -> Generator[None]:
         """Hold the run for this process, making the directory if needed, and sweep away what a killed process left.

@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from cutaway.runs import BadInput, RunDirectory
 from cutaway.runs.manifest import MANIFEST, Manifest
 from cutaway.serve.errors import ApiError
+from cutaway.serve.gate import REPORT_POLICY
 from cutaway.serve.service import Service
+from cutaway.serve.trainings import LOG, RECIPE, Trainings
+from cutaway.serve.trainings_api import trainings_routes
 
-METRICS, SAMPLES = "metrics.jsonl", "samples.jsonl"
+METRICS, SAMPLES, REPORT = "metrics.jsonl", "samples.jsonl", "report.html"
 MOST_POINTS = 2_000
 """Steps of one answer; of more, every so many-th is told."""
 MOST_SAMPLES = 400
@@ -48,7 +52,11 @@ class RunShape(BaseModel):
     stages: list[StageOfRun]
     alive: bool
     """Whether a process works on it now."""
+    resumable: bool
+    """Whether nobody does, and there is something left to do."""
     report: bool
+    log: bool
+    """Whether it was begun from the page, so that its log can be read there."""
     error: str | None = None
     """Why it cannot be read."""
 
@@ -87,10 +95,13 @@ def runs_routes(service: Service) -> APIRouter:
     """Everything under /api/runs: the runs that are served, and those beside them in the same folders."""
     router = APIRouter(prefix="/api/runs", tags=["page"])
     served = [offer.run for offer in service.offers if offer.run]
+    trainings = Trainings(served[0].resolve().parent if served else None)
+    router.include_router(trainings_routes(trainings, lambda: beside(served)))
 
     @router.get("")
     def runs() -> RunsShape:
-        return RunsShape(runs=[_run(name, path) for name, path in beside(served).items()])
+        found = beside(served).items()
+        return RunsShape(runs=[_run(name, path, alive=trainings.at_work(path)) for name, path in found])
 
     @router.get("/metrics")
     async def metrics(run: Name, stage: Name, after: Annotated[int, Query(ge=0, lt=2**53)] = 0) -> CurvesShape:
@@ -101,6 +112,13 @@ def runs_routes(service: Service) -> APIRouter:
     async def samples(run: Name, stage: Name) -> SamplesShape:
         return await run_in_threadpool(_samples, _file(beside(served), run, stage, SAMPLES))
 
+    @router.get("/report", response_class=FileResponse)
+    def report(run: Name) -> Response:
+        path = beside(served).get(run)
+        if path is None or not (path / REPORT).is_file():
+            raise ApiError(404, f"there is no report of {run[:80]!r}; a run writes it at its end", code="no_report")
+        return FileResponse(path / REPORT, media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
+
     return router
 
 
@@ -110,18 +128,20 @@ def beside(served: Iterable[Path]) -> dict[str, Path]:
     paths = [path.resolve() for path in served]
     others = (path for folder in dict.fromkeys(run.parent for run in paths) for path in sorted(folder.iterdir()))
     for path in (*paths, *others):
-        if len(found) < MOST_RUNS and (path / MANIFEST).is_file():
+        if len(found) < MOST_RUNS and any((path / name).is_file() for name in (MANIFEST, RECIPE)):
             found.setdefault(path.name, path)
     return found
 
 
-def _run(name: str, path: Path) -> RunShape:
-    run = RunDirectory(path)
-    report = (path / "report.html").is_file()
+def _run(name: str, path: Path, *, alive: bool) -> RunShape:
+    report, log = (path / REPORT).is_file(), (path / LOG).is_file()
+    resumable = not alive and (path / RECIPE).is_file()
     try:
-        manifest = Manifest.read(run)
+        manifest = Manifest.read(RunDirectory(path))
     except (BadInput, OSError) as error:
-        return RunShape(name=name, seed=None, stages=[], alive=False, report=report, error=str(error))
+        return RunShape(
+            name=name, seed=None, stages=[], alive=alive, resumable=resumable, report=report, log=log, error=str(error)
+        )
     stages = [
         StageOfRun(
             name=stage,
@@ -137,8 +157,10 @@ def _run(name: str, path: Path) -> RunShape:
         name=name,
         seed=manifest.seed if manifest else None,
         stages=stages,
-        alive=run.held(),
+        alive=alive,
+        resumable=resumable and not (report and all(stage.state == "finished" for stage in stages)),
         report=report,
+        log=log,
     )
 
 
