@@ -244,6 +244,24 @@ def test_workers_die_with_who_started_them(inputs: Path, finished: tuple[Path, d
     assert build(settings_for(inputs), tmp_path) == finished[1]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_workers_die_though_they_have_no_work_yet(inputs: Path, tmp_path: Path, processes: int) -> None:
+    """A worker that is forked, and whose work is not sent, waits for it."""
+    child = start(settings_for(inputs, executor={"workers": 2, "tasks": 5}), tmp_path)
+    for _ in range(60_000):
+        if len(in_session(child.pid)) >= processes:
+            break
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    for _ in range(400):
+        if not in_session(child.pid):
+            break
+        time.sleep(0.05)
+    assert in_session(child.pid) == []
+
+
 def scorer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> dict[str, str]:
     """Settings of a quality scorer of one's own."""
     name = f"scorer_{tmp_path.name}"

@@ -149,7 +149,7 @@ def test_saved_and_opened_again_nothing_has_changed(name: str, pairs: Callable[[
         assert before.keys() == after.keys()
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert torch.equal(pair.logits(model), pair.logits(again))
-    assert (pair.logits(model) - pair.logits(again)).abs().max() < 1e-4
+    assert (pair.logits(model) - pair.logits(again)).abs().max() < 1e-3
 
 
 @pytest.mark.filterwarnings("error:.*adapter keys")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -120,21 +120,31 @@ def build_corpus(settings: CorpusSettings, seed: int, directory: str | Path, pro
 
 
 def read_texts(path: str | Path) -> list[Document]:
-    """The documents of a train.parquet or heldout.parquet, in order.
+    """The documents of a train.parquet or heldout.parquet, in order; see `stream_texts`."""
+    return list(stream_texts(path))
+
+
+def stream_texts(path: str | Path) -> Iterator[Document]:
+    """The documents of a train.parquet or heldout.parquet, in order, some hundred of them in memory at a time.
 
     Raises:
-        BadInput: there is no such file, or it is another kind of file.
+        BadInput: while iterating: there is no such file, or it is another kind of file.
     """
     import pyarrow as pa  # here and below, because whoever only names a setting should not wait for it
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, columns=list(_COLUMNS))
+        with pq.ParquetFile(path) as table:
+            missing = [name for name in _COLUMNS if name not in table.schema_arrow.names]
+            if missing:
+                raise BadInput(f"{path} is no corpus (it lacks {', '.join(missing)}): build the corpus again")
+            names = [*_COLUMNS, *(["url"] if "url" in table.schema_arrow.names else [])]
+            for batch in table.iter_batches(batch_size=256, columns=names):
+                for row in batch.to_pylist():
+                    yield Document(**row)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(f"{path} cannot be read as a corpus ({reason}): build the corpus again") from None
-    ids, sources, texts = (table.column(name).to_pylist() for name in _COLUMNS)
-    return [Document(*row) for row in zip(ids, texts, sources, strict=True)]
 
 
 def corpus_sizes(documents: Iterable[Document]) -> dict[str, dict[str, int]]:

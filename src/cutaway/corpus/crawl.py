@@ -8,7 +8,7 @@ the same bytes as one that was never stopped, on however many tasks.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,32 @@ def build_crawl(settings: CrawlSettings, directory: Path, progress: Progress) ->
     inputs = list_inputs(settings.inputs)
     parts = write_plan(work / PLAN, inputs)
     size = sum(one.size for one in inputs)
-    progress.say(f"{len(inputs):,} files, {size / 1e6:,.1f} MB, in {parts:,} parts")
+    progress.say(f"{_counted(len(inputs), 'file')}, {size / 1e6:,.1f} MB, in {_counted(parts, 'part')}")
     run_passes(_passes(settings, work, parts, size), settings.executor, work, progress)
     stats = _gather(settings, directory, parts)
     stats["inputs"] = {"files": len(inputs), "bytes": size}
     atomic.write_json(directory / STATS, stats)
     kept, read = stats["documents"], stats["steps"][READ]["documents_in"]
-    progress.say(f"{kept:,} documents of {read:,} pages, {stats['bytes'] / 1e6:,.1f} MB of text")
+    progress.say(f"{_counted(kept, 'document')} of {_counted(read, 'page')}, {stats['bytes'] / 1e6:,.1f} MB of text")
+    if not kept:
+        progress.say(_why_nothing(stats))
     return stats
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _why_nothing(stats: Mapping[str, Any]) -> str:
+    """Why a corpus is empty: the step that took most, and one of what could not be read."""
+    lost, name = max((flow["documents_in"] - flow["documents_out"], name) for name, flow in stats["steps"].items())
+    if not lost:
+        return "the inputs hold no page"
+    if name != READ:
+        return f"nothing is left: the step {name} took most, {_counted(lost, 'page')}"
+    reason, one = max(stats["skipped"].items(), key=lambda item: item[1]["documents"])
+    where = f" ({one['sample'][0][1]['where']})" if one["sample"] else ""
+    return f"nothing is left: of {_counted(lost, 'record')} that could not be read most had this: {reason}{where}"
 
 
 def _passes(settings: CrawlSettings, work: Path, parts: int, size: int) -> list[Pass]:

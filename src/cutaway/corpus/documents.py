@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from cutaway.runs.errors import BadInput
 
@@ -48,12 +49,14 @@ class Document:
     """One text of the corpus.
 
     `id` is unique in a corpus and reads `origin/rest`; documents with the same rest are versions of one another
-    (`bbe/genesis/1` and `kjv/genesis/1`). `source` says what kind of text it is: bbe, kjv, pydoc, world, user.
+    (`bbe/genesis/1` and `kjv/genesis/1`). `source` says what kind of text it is: bbe, kjv, pydoc, world, user. A page
+    of the web has a `url`.
     """
 
     id: str
     text: str
     source: str
+    url: str | None = None
 
 
 def read_documents(path: str | Path, name: str = "user") -> Iterator[Document]:
@@ -129,8 +132,13 @@ def _last_border(text: str, start: int, end: int) -> int:
     return end
 
 
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that cannot be read is told of; to leave it out would be silent."""
+    raise BadInput(f"{error.filename} cannot be read ({error.strerror}): check its permissions") from None
+
+
 def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             file = Path(parent, name)

@@ -14,7 +14,6 @@ from typing import Any
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.utils.logging import logger
 
-from cutaway.corpus.executors import die_with_parent
 from cutaway.runs.errors import CutawayError
 
 
@@ -45,8 +44,6 @@ class LocalExecutor(LocalPipelineExecutor):
             pool.shutdown(cancel_futures=True)
 
     def _run_for_rank(self, rank: int, local_rank: int = 0, node_rank: int = -1) -> Any:
-        if self.workers > 1:
-            die_with_parent()
         with quiet(Path(self.logging_dir.path) / f"task-{rank:05d}.log"):
             return super()._run_for_rank(rank, local_rank, node_rank)
 

@@ -70,7 +70,7 @@ def list_inputs(roots: Sequence[str]) -> list[Input]:
             names.add(name)
             found[place] = Input.of(name, path.resolve())
     if not found:
-        raise BadInput("there is nothing to read; name files or folders as corpus.inputs")
+        raise BadInput("there is nothing to read; name files or folders: --set 'corpus.inputs=[\"my-crawl/\"]'")
     return list(found.values())
 
 

@@ -129,7 +129,7 @@ def _write_part(path: Path, names: Sequence[str], sequences: list[npt.NDArray[An
     about = {"vocab_size": vocab_size, "width": tokens.itemsize, "tokens": len(tokens), "documents": len(names)}
     with atomic.directory(path) as making:
         for name, array in known.items():
-            array.tofile(making / name)
+            (making / name).write_bytes(array.data)  # `tofile` does not say that a disk is full
         atomic.write_json(making / "part.json", about | {"blake2b": digests})
     return len(tokens)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from cutaway.corpus.page import Page, Skipped
 from cutaway.corpus.sources.bounds import Unreadable
@@ -84,8 +85,13 @@ def _is_readable(path: Path) -> bool:
     return suffix in _KINDS and path.is_file() and (suffix not in _WHOLE or path.suffix.lower() == suffix)
 
 
+def _refuse(error: OSError) -> NoReturn:
+    """A folder that cannot be read is told of; to leave it out would be silent."""
+    raise BadInput(f"{error.filename} cannot be read ({error.strerror}): check its permissions") from None
+
+
 def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in files:
             file = Path(parent, name)

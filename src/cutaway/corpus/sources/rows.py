@@ -29,6 +29,9 @@ def row_page(row: Mapping[str, Any], where: str, source: str) -> Page:
         if not text.strip():
             raise Unreadable("it is empty")
         return Page(where, source, text=printable(text), url=url)
+    for key, value, kinds in (("text", text, str), ("html", html, (str, bytes))):
+        if value is not None and not isinstance(value, kinds) and not (key == "text" and html):
+            raise Unreadable(f'its "{key}" is no string but of the kind {type(value).__name__}')
     encoding = None
     if isinstance(html, str):
         html, encoding = html.encode("utf-8", errors="replace"), "utf-8"
