@@ -19,6 +19,7 @@ from cutaway.serve.atlas_running_api import atlas_running_routes
 from cutaway.serve.atlas_scale_api import atlas_scale_routes
 from cutaway.serve.atlas_text_api import atlas_text_routes
 from cutaway.serve.chat_api import chat_routes
+from cutaway.serve.checkpoints_api import checkpoint_routes
 from cutaway.serve.completions_api import completion_routes
 from cutaway.serve.conversations_api import conversation_routes
 from cutaway.serve.embeddings_api import embedding_routes
@@ -95,6 +96,7 @@ def create_app(
 
     for routes in (chat_routes, completion_routes, embedding_routes, token_routes, inside_routes, runs_routes):
         app.include_router(routes(service))
+    app.include_router(checkpoint_routes(service))
     for routes in (atlas_text_routes, atlas_running_routes, atlas_corpus_routes, atlas_scale_routes):
         app.include_router(routes(service))
     app.include_router(conversation_routes(service))

@@ -62,6 +62,9 @@ class SampleOut(BaseModel):
     like: str | None = None
     """What it was too like, where that was the reason."""
     similarity: float | None = None
+    value: float | str | None = None
+    """What the rule measured of it."""
+    threshold: float | str | None = None
 
 
 class SourceShape(BaseModel):
@@ -259,7 +262,13 @@ def _crawled(stats: Mapping[str, Any]) -> Told:
             count=removed["documents"],
             bytes=removed["bytes"],
             samples=[
-                SampleOut(where=shown["url"] or shown["id"], text=shown["text"]) for _, shown in removed["sample"]
+                SampleOut(
+                    where=shown["url"] or shown["id"],
+                    text=shown["text"],
+                    value=shown["value"],
+                    threshold=shown["threshold"],
+                )
+                for _, shown in removed["sample"]
             ],
         )
         for step, rules in stats["removed"].items()

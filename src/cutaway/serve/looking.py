@@ -29,7 +29,7 @@ async def looked_into(
     Raises:
         ApiError: 400, the model predicts no next token, or these are none it could read.
     """
-    served = await service.served(model, request)
+    served = await service.served_or_kept(model, request)
     check_tokens(served.lm, tokens)
     reservation = service.rates.begin(served.caller, 1)
     try:

@@ -17,6 +17,7 @@ from cutaway.runs import BadInput, RunDirectory
 from cutaway.runs.manifest import MANIFEST, Manifest
 from cutaway.serve.errors import ApiError
 from cutaway.serve.gate import REPORT_POLICY
+from cutaway.serve.merges_api import merges_routes
 from cutaway.serve.service import Service
 from cutaway.serve.trainings import LOG, RECIPE, Trainings
 from cutaway.serve.trainings_api import trainings_routes
@@ -42,6 +43,9 @@ class StageOfRun(BaseModel):
     error: str | None
     metrics: bool
     samples: bool
+    corpus: bool
+    """Whether it wrote down what became of its documents."""
+    tokenizer: bool
 
 
 class RunShape(BaseModel):
@@ -97,6 +101,7 @@ def runs_routes(service: Service) -> APIRouter:
     served = [offer.run for offer in service.offers if offer.run]
     trainings = Trainings(served[0].resolve().parent if served else None)
     router.include_router(trainings_routes(trainings, lambda: beside(served)))
+    router.include_router(merges_routes(lambda: beside(served)))
 
     @router.get("")
     def runs() -> RunsShape:
@@ -150,6 +155,8 @@ def _run(name: str, path: Path, *, alive: bool) -> RunShape:
             error=record.error,
             metrics=(path / stage / METRICS).is_file(),
             samples=(path / stage / SAMPLES).is_file(),
+            corpus=stage == "corpus" and (path / stage / "stats.json").is_file(),
+            tokenizer=(path / stage / "tokenizer.json").is_file(),
         )
         for stage, record in (manifest.stages if manifest else {}).items()
     ]

@@ -26,6 +26,7 @@ from cutaway.serve.metrics import Metrics
 from cutaway.serve.offers import Offer, choose
 from cutaway.serve.rates import Caller, Rates
 from cutaway.serve.record import record_of
+from cutaway.serve.snapshots import AT, Snapshots, steps_kept
 from cutaway.serve.tools import conversation
 
 EngineOf = Callable[..., Engine]
@@ -59,6 +60,7 @@ class Service:
         self.rates = Rates()
         self.log_content = log_content
         self.conversations = conversations
+        self.snapshots = Snapshots()
         self.embedding = asyncio.Semaphore(1)
         """Texts are made vectors of by one request at a time: each takes all cores."""
         self.looking = asyncio.Semaphore(1)
@@ -91,6 +93,29 @@ class Service:
         offer = self.offer(name, caller)
         record_of(connection).model = offer.name
         return Served(offer.name, await self.loaded(offer), caller)
+
+    async def served_or_kept(self, name: str, connection: HTTPConnection) -> Served:
+        """The same, or a model that was kept on the way of its training: "demo:pretrain@64".
+
+        Raises:
+            ApiError: 404, no model was kept at that step (the message names the steps).
+        """
+        base, at, step = name.rpartition(AT)
+        if not at or any(offer.name == name for offer in self.offers):
+            return await self.served(name, connection)
+        caller: Caller = connection.scope["state"]["caller"]
+        offer = self.offer(base, caller)
+        record_of(connection).model = offer.name
+        kept = await run_in_threadpool(steps_kept, offer)
+        path = kept.get(int(step)) if step.isascii() and step.isdecimal() else None
+        if path is None:
+            steps = ", ".join(map(str, kept)) or "none"
+            message = f"{base} has no model kept at step {step[:20]!r}; the steps kept are: {steps}"
+            raise ApiError(404, message, param="model", code="model_not_found")
+        try:
+            return Served(name, await run_in_threadpool(self.snapshots.open, path), caller)
+        except (BadInput, OSError) as error:
+            raise ApiError(500, f"{name} cannot be opened: {error}", code="server_error") from error
 
     async def loaded(self, offer: Offer) -> LanguageModel:
         """The model of an offer. Raises `ApiError` 500 where it cannot be opened: that is no fault of the request."""
