@@ -255,7 +255,7 @@ def test_workers_die_though_they_have_no_work_yet(inputs: Path, tmp_path: Path, 
         time.sleep(0.001)
     child.kill()
     child.wait()
-    for _ in range(400):
+    for _ in range(1200):  # who forks them still imports, and sees only then that nobody is there
         if not in_session(child.pid):
             break
         time.sleep(0.05)

@@ -63,7 +63,7 @@ def read_documents(path: str | Path, name: str = "user") -> Iterator[Document]:
     """The documents of a file (.txt, .md, .jsonl, .parquet) or of a folder of them.
 
     JSONL needs a key "text" in each line, Parquet a column "text". Folders are read recursively in sorted order without
-    hidden files. Ids start with `name`; the source is "user".
+    hidden files; of a run what it trains on is read. Ids start with `name`; the source is "user".
 
     Raises:
         BadInput: while iterating: a missing path, another kind of file, bytes that are not UTF-8 (with their offset),
@@ -72,7 +72,7 @@ def read_documents(path: str | Path, name: str = "user") -> Iterator[Document]:
     path = Path(path)
     try:
         if path.is_dir():
-            files = sorted(_files_below(path))
+            files = text_files(path)
             if not files:
                 raise BadInput(f"{path} holds no text: give a folder with {', '.join(SUFFIXES)} files")
             named = [(file, f"{name}/{file.relative_to(path).as_posix()}") for file in files]
@@ -98,6 +98,13 @@ def read_documents(path: str | Path, name: str = "user") -> Iterator[Document]:
         ) from None
     if not found:
         raise BadInput(f"{path} holds no text: it is empty or only white space")
+
+
+def text_files(folder: Path) -> list[Path]:
+    """The text files below a folder, sorted, without hidden ones; of a run, those that it trains on."""
+    if (folder / "recipe.toml").is_file() and (folder / "corpus").is_dir():
+        return sorted((folder / "corpus").glob("train*.parquet"))
+    return sorted(_files_below(folder))
 
 
 def pieces(texts: Iterable[str], size: int = LONGEST_DOCUMENT) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,6 +30,7 @@ class LocalExecutor(LocalPipelineExecutor):
         if self.workers == 1:
             return super().run()
         context = multiprocessing.get_context("forkserver")
+        os.environ["CUTAWAY_STARTER"] = str(os.getpid())  # for corpus/mortal.py
         # Imported once, for the workers of all passes.
         context.set_forkserver_preload(["cutaway.corpus.mortal", "cutaway.corpus.passes"])
         pool = ProcessPoolExecutor(self.workers, mp_context=context)

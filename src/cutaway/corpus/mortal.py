@@ -10,19 +10,23 @@ import os
 
 from cutaway.corpus.executors import die_with_parent
 
-forker = os.getpid()
-"""Whose children are workers; 0 in a worker."""
+STARTER = "CUTAWAY_STARTER"
+"""The variable that tells who started it."""
+_forker = os.getpid()
+
+
+def _follow(parent: int) -> None:
+    die_with_parent()
+    if os.getppid() != parent:  # it died before it could be followed
+        os._exit(1)
 
 
 def _forked() -> None:
-    global forker
-    if not forker:
-        return
-    die_with_parent()
-    if os.getppid() != forker:  # it died before it could be followed
-        os._exit(1)
-    forker = 0
+    global _forker
+    if _forker:
+        _follow(_forker)
+        _forker = 0  # what a worker starts is its own affair
 
 
-die_with_parent()
+_follow(int(os.environ[STARTER]))
 os.register_at_fork(after_in_child=_forked)
