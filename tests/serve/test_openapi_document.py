@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 
+from cutaway.assistant.conversations import Conversations
 from cutaway.infer import LanguageModel
 from cutaway.model import ModelConfig, Transformer
 from cutaway.serve import Limits, create_app
@@ -34,7 +36,7 @@ OPERATIONS = [
 @pytest.fixture
 def lm(tokenizer: Tokenizer) -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel("demo", Transformer(ModelConfig.from_depth(1, tokenizer.vocab_size, context=64)), tokenizer)
+    return LanguageModel("demo", Transformer(ModelConfig.from_depth(1, tokenizer.vocab_size, context=512)), tokenizer)
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
@@ -56,6 +58,41 @@ def test_no_answer_is_a_failure_or_another_than_described(serve_live: Any, metho
             case.validate_response(response, checks=CHECKS[:-1] if response.status_code == 413 else CHECKS)
 
         holds()
+
+
+def requests_of(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Method, path and the body's schema of every operation with a body."""
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            if "requestBody" in operation:
+                name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+                found.append((method, path, document["components"]["schemas"][name]))
+    return found
+
+
+def test_the_examples_in_the_document_are_carried_out(serve_live: Any, tmp_path: Path) -> None:
+    live = serve_live(limits=Limits(drain_seconds=1), conversations=Conversations(tmp_path / "c.db"))
+    asked = 0
+    with live.client() as http:
+        # The one that keeps a conversation goes before the one that names it.
+        for method, path, schema in sorted(
+            requests_of(live.app.openapi()), key=lambda each: ["post", "patch"].index(each[0])
+        ):
+            for body in schema.get("examples", ()):
+                response = http.request(method, path.replace("{conversation}", "0" * 32), json=body)
+                assert response.is_success, (path, body, response.text)
+                assert '"error"' not in response.text
+                asked += 1
+    assert asked > 20
+
+
+def test_the_examples_hold_every_field_of_openais_requests_and_of_looks_inside() -> None:
+    for _, path, schema in requests_of(create_app([]).openapi()):
+        if path.startswith(("/v1/", "/api/inside", "/api/chat", "/tokenize")):
+            held = {name for body in schema["examples"] for name in body}
+            # Of `dimensions` a model takes its own number alone.
+            assert held == schema["properties"].keys() - {"dimensions"}, path
 
 
 def test_no_document_says_422() -> None:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from cutaway.serve.limits import MAX_ALTERNATIVES, MAX_TOKENS, MAX_TOOLS
 from cutaway.serve.messages import Function, Messages, NamedTool, ResponseFormat, TextFormat, Tool, schema_of
-from cutaway.serve.requests import NOTHING, OpenAIRequest
+from cutaway.serve.requests import BEAMS, CONTRAST, NOTHING, OpenAIRequest, examples
 
 
 class ChatCompletionRequest(OpenAIRequest):
@@ -33,6 +33,54 @@ class ChatCompletionRequest(OpenAIRequest):
             "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
         }
     )  # fmt: skip
+
+    model_config = examples(
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "Who are you?"}],
+            "max_tokens": 16,
+            "temperature": 0.8,
+            "top_p": 0.95,
+            "seed": 1,
+            "stop": ["\n"],
+            "n": 2,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "logprobs": True,
+            "top_logprobs": 2,
+        },
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "What is 2 + 2?"}],
+            "max_completion_tokens": 16,
+            "top_k": 40,
+            "min_p": 0.05,
+            "typical_p": 0.95,
+            "presence_penalty": 0.5,
+            "frequency_penalty": 0.5,
+            "repetition_penalty": 1.1,
+            "logit_bias": {"50": -5},
+        },
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "Is it warm in Rome?"}],
+            "max_tokens": 16,
+            "tools": [{"type": "function", "function": {"name": "weather"}}],
+            "tool_choice": "required",
+            "parallel_tool_calls": False,
+        },
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "Who are you?"}],
+            "max_tokens": 16,
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "name", "schema": {"type": "string", "maxLength": 8}},
+            },
+        },
+        {"model": "demo", "messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 8, **BEAMS},
+        {"model": "demo", "messages": [{"role": "user", "content": "Who are you?"}], "max_tokens": 8, **CONTRAST},
+    )
 
     messages: Messages
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from cutaway.assistant.conversations import Conversation, Conversations
 from cutaway.serve.errors import ApiError
-from cutaway.serve.requests import Request
+from cutaway.serve.requests import Request, examples
 from cutaway.serve.service import Service
 
 Id = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
@@ -75,6 +75,8 @@ class ConversationShape(BaseModel):
 
 class RenameRequest(Request):
     """PATCH /api/conversations/{id}."""
+
+    model_config = examples({"title": "The sky"})
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=500)]
 

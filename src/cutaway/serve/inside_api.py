@@ -19,7 +19,7 @@ from cutaway.serve.errors import ApiError
 from cutaway.serve.limits import MAX_TOKENIZE
 from cutaway.serve.looking import MAX_READ, Ids, check_tokens, looked_into
 from cutaway.serve.page_api import TokenShape, token_shape
-from cutaway.serve.requests import ModelName, Request, TokenId
+from cutaway.serve.requests import ModelName, Request, TokenId, examples
 from cutaway.serve.service import Service, must_write
 
 MAX_EDITS = 32
@@ -63,6 +63,18 @@ class ReadRequest(Request):
 class LookRequest(ReadRequest):
     """POST /api/inside: what the model makes of one position."""
 
+    model_config = examples(
+        {
+            "model": "demo",
+            "tokens": [10, 20, 30],
+            "edits": [{"name": "blocks.0.hook_resid_post", "place": [1, None], "kind": "clamp", "value": 0.5}],
+            "position": 2,
+            "temperature": 0.8,
+            "top_k": 40,
+            "top_p": 0.95,
+        }
+    )
+
     position: Annotated[int, Field(ge=0, lt=MAX_READ)] | None = None
     """Whose next token is told; the last one's if none is named."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
@@ -73,12 +85,24 @@ class LookRequest(ReadRequest):
 class TensorRequest(ReadRequest):
     """POST /api/inside/tensor: the numbers of a tensor, or of a place in it."""
 
+    model_config = examples(
+        {
+            "model": "demo",
+            "tokens": [10, 20, 30],
+            "name": "blocks.0.attn.hook_pattern",
+            "place": [0],
+            "edits": [{"name": "blocks.0.hook_resid_pre", "place": [0], "kind": "swap", "tokens": [30, 20, 10]}],
+        }
+    )
+
     name: TensorName
     place: list[Axis] = Field(default=[], max_length=MAX_AXES)
 
 
 class ReadTextRequest(Request):
     """POST /api/inside/tokens: a text as the beginning of a document, as the model would read it."""
+
+    model_config = examples({"model": "demo", "text": "The sky is"})
 
     model: ModelName
     text: Annotated[str, StringConstraints(max_length=MAX_TOKENIZE)]

@@ -26,7 +26,7 @@ from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
 from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
 from cutaway.serve.messages import Messages
-from cutaway.serve.requests import ModelName, Request, SamplingRequest
+from cutaway.serve.requests import ModelName, Request, SamplingRequest, examples
 from cutaway.serve.service import Service, chat_prompt
 from cutaway.serve.shapes import finite
 from cutaway.serve.speech import Calculating, End, Piece, Tokenizing, ToolUse, token_text
@@ -87,6 +87,11 @@ class TokensShape(BaseModel):
 class TokenizeRequest(Request):
     """POST /api/tokenize: a text, or a conversation as the chat template puts it before the model."""
 
+    model_config = examples(
+        {"model": "demo", "text": "The sky is"},
+        {"model": "demo", "messages": [{"role": "user", "content": "Who are you?"}]},
+    )
+
     model: ModelName
     text: Annotated[str, StringConstraints(max_length=MAX_TOKENIZE)] | None = None
     messages: Messages | None = None
@@ -100,6 +105,18 @@ class TokenizeRequest(Request):
 
 class ChatRequest(SamplingRequest):
     """POST /api/chat."""
+
+    model_config = examples(
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "Who are you?"}],
+            "temperature": 0.8,
+            "top_p": 0.95,
+            "max_tokens": 16,
+            "seed": 1,
+            "keep": {"conversation": "0" * 32, "parent": None, "question": "1" * 32, "answer": "2" * 32},
+        }
+    )
 
     messages: Messages
     keep: KeptIn | None = None

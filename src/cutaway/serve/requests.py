@@ -31,6 +31,10 @@ TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 Bias = dict[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")], Annotated[float, Field(ge=-100, le=100)]]
 
+BEAMS = {"use_beam_search": True, "beam_width": 2, "length_penalty": 1.0, "early_stopping": True}
+CONTRAST = {"penalty_alpha": 0.6, "top_k": 4}
+"""The two searches in examples."""
+
 NOTHING = (None, [], {}, "")
 """Values that ask for nothing."""
 
@@ -76,6 +80,11 @@ class Request(BaseModel):
     def _unknown(cls, name: str) -> str:
         near = difflib.get_close_matches(name[:80], cls.model_fields, n=1)
         return f"there is no parameter {name[:80]!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def examples(*bodies: dict[str, Any]) -> ConfigDict:
+    """Requests for the OpenAPI document, which together hold every field and are carried out by any small decoder."""
+    return ConfigDict(json_schema_extra={"examples": list(bodies)})
 
 
 class SamplingRequest(Request):

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from cutaway.serve.limits import MAX_ALTERNATIVES, MAX_IDS, MAX_INPUTS, MAX_PROMPTS, MAX_TOKENS
 from cutaway.serve.messages import Messages, Text
-from cutaway.serve.requests import NOTHING, Count, ModelName, OpenAIRequest, Request, TokenId
+from cutaway.serve.requests import BEAMS, CONTRAST, NOTHING, Count, ModelName, OpenAIRequest, Request, TokenId, examples
 
 Ids = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_IDS)]
 Read = str | list[int]
@@ -21,6 +21,38 @@ class CompletionRequest(OpenAIRequest):
     """POST /v1/completions."""
 
     harmless: ClassVar[Mapping[str, tuple[object, ...]]] = {"suffix": NOTHING}
+
+    model_config = examples(
+        {
+            "model": "demo",
+            "prompt": "The sky is",
+            "max_tokens": 16,
+            "temperature": 0.8,
+            "top_p": 0.95,
+            "seed": 1,
+            "stop": ["\n"],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        },
+        {
+            "model": "demo",
+            "prompt": ["The sky is", "In the beginning"],
+            "max_tokens": 4,
+            "echo": True,
+            "logprobs": 2,
+            "n": 1,
+            "best_of": 2,
+            "top_k": 40,
+            "min_p": 0.05,
+            "typical_p": 0.95,
+            "presence_penalty": 0.5,
+            "frequency_penalty": 0.5,
+            "repetition_penalty": 1.1,
+            "logit_bias": {"50": -5},
+        },
+        {"model": "demo", "prompt": [10, 20, 30], "max_tokens": 8, **BEAMS},
+        {"model": "demo", "prompt": "The sky is", "max_tokens": 8, **CONTRAST},
+    )
 
     prompt: (
         Text
@@ -73,6 +105,10 @@ class CompletionRequest(OpenAIRequest):
 class EmbeddingRequest(Request):
     """POST /v1/embeddings."""
 
+    model_config = examples(
+        {"model": "demo", "input": ["The sky is blue.", "Who are you?"], "encoding_format": "float"},
+        {"model": "demo", "input": [10, 20, 30]},
+    )
     ignored: ClassVar[frozenset[str]] = frozenset({"user"})
 
     model: ModelName
@@ -94,6 +130,15 @@ class EmbeddingRequest(Request):
 class TokenizeTextRequest(Request):
     """POST /tokenize: a text, or a conversation as the chat template puts it before the model."""
 
+    model_config = examples(
+        {"model": "demo", "prompt": "The sky is", "add_special_tokens": False, "return_token_strs": True},
+        {
+            "model": "demo",
+            "messages": [{"role": "user", "content": "Who are you?"}],
+            "add_generation_prompt": True,
+        },
+    )
+
     model: ModelName
     prompt: Text | None = None
     messages: Messages | None = None
@@ -112,6 +157,8 @@ class TokenizeTextRequest(Request):
 
 class DetokenizeRequest(Request):
     """POST /detokenize."""
+
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30]})
 
     model: ModelName
     tokens: Annotated[list[TokenId], Field(max_length=MAX_IDS)]
