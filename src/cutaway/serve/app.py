@@ -15,6 +15,8 @@ from cutaway.assistant.conversations import Conversations
 from cutaway.infer import Engine
 from cutaway.serve.answering import ClientGone
 from cutaway.serve.atlas_corpus_api import atlas_corpus_routes
+from cutaway.serve.atlas_digit_api import atlas_digit_routes
+from cutaway.serve.atlas_networks_api import atlas_networks_routes
 from cutaway.serve.atlas_running_api import atlas_running_routes
 from cutaway.serve.atlas_scale_api import atlas_scale_routes
 from cutaway.serve.atlas_text_api import atlas_text_routes
@@ -98,6 +100,8 @@ def create_app(
         app.include_router(routes(service))
     app.include_router(checkpoint_routes(service))
     for routes in (atlas_text_routes, atlas_running_routes, atlas_corpus_routes, atlas_scale_routes):
+        app.include_router(routes(service))
+    for routes in (atlas_networks_routes, atlas_digit_routes):
         app.include_router(routes(service))
     app.include_router(conversation_routes(service))
     app.include_router(page_routes(service, access))
