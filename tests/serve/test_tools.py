@@ -73,6 +73,10 @@ def test_parallel_calls(client: openai.OpenAI, live: Any) -> None:
 
     one = client.chat.completions.create(parallel_tool_calls=False, **asked).choices[0].message.tool_calls
     assert len(one or []) == 1
+    # Nor more where the function is named.
+    named: Any = {"type": "function", "function": {"name": "weather"}}
+    one = client.chat.completions.create(tool_choice=named, **asked).choices[0].message.tool_calls
+    assert len(one or []) == 1
 
 
 def test_the_model_is_told_of_the_tools(client: openai.OpenAI, live: Any) -> None:

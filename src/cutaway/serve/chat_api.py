@@ -218,7 +218,7 @@ def _forced(lm: LanguageModel, asked: ChatCompletionRequest) -> Grammar:
     for function in asked.functions:
         schema = Grammar.json_schema(function.parameters or NO_ARGUMENTS)
         Constraint(schema, lm.tokenizer, lm.config.vocab_size).mask()
-    return must_call(asked.functions, lm.tokenizer, parallel=asked.parallel_tool_calls is not False)
+    return must_call(asked.functions, lm.tokenizer, parallel=not asked.one_call)
 
 
 def _parts(lm: LanguageModel, asked: ChatCompletionRequest, prompt: Sequence[int]) -> Parts:
@@ -234,6 +234,6 @@ def _parts(lm: LanguageModel, asked: ChatCompletionRequest, prompt: Sequence[int
         reasons=free and THINK in tokenizer.chat_template,
         # Some templates open the reasoning themselves.
         thinking=free and tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK),
-        one=asked.parallel_tool_calls is False,
+        one=asked.one_call,
         spelled={id_: name for name, id_ in tokenizer.special.items() if name in marks},
     )

@@ -130,6 +130,11 @@ class ChatCompletionRequest(OpenAIRequest):
         return self.tool_choice == "required" or isinstance(self.tool_choice, NamedTool)
 
     @property
+    def one_call(self) -> bool:
+        """Whether one call is all that the answer may make: so it is asked for, or the function is named."""
+        return self.parallel_tool_calls is False or isinstance(self.tool_choice, NamedTool)
+
+    @property
     def most_tokens(self) -> int | None:
         """Tokens that the answer may have, reasoning included."""
         return self.max_completion_tokens or self.max_tokens
