@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -53,9 +54,15 @@ def test_joins_lead_from_bytes_to_tokens(lm: LanguageModel, text: str) -> None:
     assert [token.id for word in found.words for token in word.tokens] == lm.tokenizer.encode(text)
     for word in found.words:
         symbols = [token.bytes for token in word.start]
+        ids = [token.id for token in word.start]
+        ranks = {(pair.left, pair.right): pair.rank for pair in word.pairs}
         for join in word.joins:
+            lowest = min((ranks.get(pair, 10**9), i) for i, pair in enumerate(pairwise(ids)))
+            assert lowest == (join.rank, join.at)
+            ids[join.at : join.at + 2] = [join.token.id]
             assert join.token.bytes == symbols[join.at] + symbols[join.at + 1]
             symbols[join.at : join.at + 2] = [join.token.bytes]
+        assert not any(pair in ranks for pair in pairwise(ids))
         assert symbols == [token.bytes for token in word.tokens]
 
 

@@ -53,12 +53,23 @@ class JoinShape(BaseModel):
     token: TokenShape
 
 
+class PairShape(BaseModel):
+    """Two symbols that may be joined."""
+
+    left: int
+    """The token that the symbol is."""
+    right: int
+    rank: int
+
+
 class WordShape(BaseModel):
     """A part of the text that no merge may cross."""
 
     start: list[TokenShape]
     """Its bytes, or characters."""
     joins: list[JoinShape]
+    pairs: list[PairShape]
+    """All that were neighbours on the way and have a merge: the one of the lowest rank is made next."""
     whole: bool
     """Whether it was taken whole, as a token that it is, whatever the merges say."""
     tokens: list[TokenShape]
@@ -289,6 +300,11 @@ def _word(lm: LanguageModel, merges: Merges, replay: Replay) -> WordShape:
     return WordShape(
         start=[_symbol(lm, merges, symbol) for symbol in replay.start],
         joins=joins,
+        pairs=[
+            PairShape(left=merges.ids[left], right=merges.ids[right], rank=merges.ranks[left, right])
+            for left, right in dict.fromkeys(pair for state in states for pair in pairwise(state))
+            if (left, right) in merges.ranks
+        ],
         whole=replay.whole,
         tokens=_shapes(lm, replay.ids),
     )
