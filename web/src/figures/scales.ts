@@ -20,13 +20,21 @@ export function reach(values: ArrayLike<number>, scale: Scale): number {
   return most || 1;
 }
 
-/** Numbers as the pixels of an image, a pixel each; what is not finite is left as the paper. */
-export function pixels(values: Float32Array, columns: number, scale: Scale, element: Element): ImageData {
+/**
+ * Numbers as the pixels of an image, a pixel each; what is not finite is left as the paper. `most` is what the full ink
+ * stands for, where several images are to be compared.
+ */
+export function pixels(
+  values: Float32Array,
+  columns: number,
+  scale: Scale,
+  element: Element,
+  most: number = reach(values, scale),
+): ImageData {
   const style = getComputedStyle(element);
   const sheet = ink(style, '--sheet');
   const high = ink(style, scale === 'share' ? '--probability' : '--positive');
   const low = ink(style, '--negative');
-  const most = reach(values, scale);
   const image = new ImageData(columns, values.length / columns);
   values.forEach((value, i) => {
     const share = Number.isFinite(value) ? Math.min(1, Math.abs(value) / most) : 0;
@@ -46,4 +54,13 @@ export function brief(value: number): string {
   if (size >= 1000 && size < 1e7) return Math.round(value).toLocaleString('en').replace('-', '−');
   const text = size >= 1e7 || (size > 0 && size < 0.001) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : 3);
   return text.replace('-', '−');
+}
+
+const RAISED = '⁰¹²³⁴⁵⁶⁷⁸⁹';
+
+/** A large number: 5.2 × 10¹³. */
+export function powerOfTen(value: number, digits = 1): string {
+  const [mantissa, exponent] = value.toExponential(digits).split('e');
+  const raised = [...String(Number(exponent))].map((each) => RAISED[Number(each)] ?? '⁻').join('');
+  return `${digits === 0 && mantissa === '1' ? '' : `${mantissa} × `}10${raised}`;
 }
