@@ -239,6 +239,8 @@ class Live:
     lm: FakeModel
     run: Path
     server: Any
+    view: str = ""
+    """What the page is opened with, such as /?answers=tokens."""
 
     @property
     def service(self) -> Any:
@@ -344,7 +346,7 @@ def page(browser: Browser, live: Any, trouble: list[str], request: pytest.Fixtur
     page.on("request", left)
     page.on("requestfailed", failed)
     page.on("response", lambda r: trouble.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    page.goto(live.url)
+    page.goto(live.url + live.view)
     yield page
     context.close()
     assert trouble == []

@@ -28,6 +28,7 @@ ANSWER = "I am a small language model that was trained on this machine.\n\nIn th
 @pytest.fixture
 def live(serve_live: Any) -> Any:
     live = serve_live()
+    live.view = "/?answers=tokens"
     live.lm.script = lambda question: ANSWER if "who" in question.lower() else f"You said: {question}"
     (live.run / "corpus").mkdir()
     (live.run / "corpus" / "world.json").write_text(World.generate(seed=1, people=5, places=3).to_json())
@@ -95,11 +96,11 @@ def test_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
     assert said(page) == "You said: hello\nthere"
-    for _ in range(3):
+    for _ in range(4):
         page.keyboard.press("Shift+Tab")
-        if page.locator(".tokens:focus").count():
+        if page.locator(".reply:focus").count():
             break
-    expect(page.locator(".tokens")).to_be_focused()
+    expect(page.locator(".reply")).to_be_focused()
     panel = page.get_by_role("complementary", name="Token")
     expect(panel.locator(".chosen b")).to_be_visible()
     page.keyboard.press("ArrowRight")
@@ -133,7 +134,7 @@ def test_settings_are_sent_and_kept_in_the_address(page: Page, live: Any) -> Non
     page.get_by_label("Top-p").fill("0.9")
     page.get_by_label("Most tokens").fill("7")
     page.get_by_label("Seed").fill("11")
-    page.get_by_label("Colour tokens").check()
+    page.get_by_label("Tokens, coloured by probability").check()
     ask(page, "hello")
     call = live.lm.calls[-1]
     assert call.max_tokens == 7
@@ -186,7 +187,7 @@ def test_hostile_output_is_inert(page: Page, live: Any) -> None:
     live.lm.config.context = 2000
     live.lm.script = lambda _: HOSTILE
     ask(page, f"say {HOSTILE[:40]}")
-    assert said(page) == HOSTILE
+    assert said(page) == HOSTILE.replace("\u202e", "‹U+202E›").replace("\u202c", "‹U+202C›").replace("\x07", "‹U+0007›")
     assert page.locator("article img, article script, article style, article svg").count() == 0
     assert page.locator("article a").count() == 0
     page.locator(".token").nth(3).hover()
@@ -268,7 +269,7 @@ def test_pictures(
     context = browser.new_context(**options)
     context.set_default_timeout(60_000)
     page = context.new_page()
-    page.goto(f"{live.url}/?temperature=0")
+    page.goto(f"{live.url}/?temperature=0&answers=tokens")
     for question in ("Who are you?", "What is 4821 * 7093?", "What is 47 + 36?"):
         ask(page, question)
     # The token that the model was least sure of has the most to show.

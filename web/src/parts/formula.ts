@@ -1,54 +1,41 @@
 /** TeX as MathML, which the browser sets itself: no fonts to load, nothing for the eye that a screen reader lacks. */
 
-type Engine = { katex: (typeof import('katex'))['default']; purify: (typeof import('dompurify'))['default'] };
+type Setter = typeof import('./mathml');
 
-let engine: Engine | null = null;
-let loading: Promise<Engine> | null = null;
+let setter: Setter | null = null;
+let loading: Promise<Setter> | null = null;
 
-/** Definitions can make a short text as long as they like; what the page shows has no need of them. */
-const DEFINES = /\\(?:[gex]?def|let|futurelet|(?:re)?newcommand|providecommand)(?![a-zA-Z])/;
-const MOST = 4000;
+/** Formulas that wait for a frame with time for them, and the milliseconds that this frame has had for some. */
+const waiting = new Map<Element, { tex: string; block: boolean }>();
+let spent = 0;
+let frame = 0;
+const MOST = 10;
 
-async function load(): Promise<Engine> {
-  loading ??= Promise.all([import('katex'), import('dompurify')]).then(([katex, purify]) => {
-    engine = { katex: katex.default, purify: purify.default };
-    return engine;
-  });
-  return loading;
+function set(loaded: Setter, element: Element, tex: string, block: boolean): void {
+  const began = performance.now();
+  element.replaceChildren(loaded.mathml(tex, block));
+  spent += performance.now() - began;
+  frame ||= requestAnimationFrame(next);
 }
 
-/** A formula's element: `math`, or `code` with the TeX where it cannot be set. */
-function set({ katex, purify }: Engine, tex: string, block: boolean): Element {
-  try {
-    if (tex.length > MOST || DEFINES.test(tex)) throw new RangeError(tex);
-    const markup = katex
-      .renderToString(tex, { output: 'mathml', displayMode: block, maxSize: 20, strict: 'ignore', trust: false })
-      // The policy of the page has no room for inline styles; in KaTeX's output quotation marks are always escaped.
-      .replaceAll(/ style="[^"]*"/g, '');
-    const fragment = purify.sanitize(markup, {
-      USE_PROFILES: { mathMl: true },
-      ADD_TAGS: ['semantics'],
-      FORBID_TAGS: ['style'],
-      ADD_FORBID_CONTENTS: ['annotation'],
-      FORBID_ATTR: ['style', 'href', 'xlink:href', 'src', 'id', 'name', 'class'],
-      RETURN_DOM_FRAGMENT: true,
-    });
-    const math = fragment.querySelector('math');
-    if (math) return math;
-  } catch {
-    // It is told by showing the TeX.
+function next(): void {
+  frame = 0;
+  spent = 0;
+  for (const [element, { tex, block }] of waiting) {
+    if (!setter || spent > MOST) break;
+    waiting.delete(element);
+    if (element.textContent === tex) set(setter, element, tex, block);
   }
-  const source = document.createElement('code');
-  source.textContent = tex;
-  return source;
 }
 
-/** Put a formula into an element: its TeX at first, where KaTeX is yet to be loaded. */
+/** Put a formula into an element: its TeX at first, where KaTeX is yet to be loaded or many others come before it. */
 export function drawFormula(element: Element, tex: string, block: boolean): void {
-  if (engine) {
-    element.replaceChildren(set(engine, tex, block));
+  if (setter && spent < MOST) {
+    set(setter, element, tex, block);
     return;
   }
   element.textContent = tex;
-  void load().then((loaded) => element.textContent === tex && element.replaceChildren(set(loaded, tex, block)));
+  waiting.set(element, { tex, block });
+  loading ??= import('./mathml').then((loaded) => (setter = loaded));
+  void loading.then(() => (frame ||= requestAnimationFrame(next)));
 }

@@ -16,6 +16,17 @@ function name(character: string): string {
   return NAMES[character] ?? `‹U+${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, '0')}›`;
 }
 
+/**
+ * What would turn the direction of reading, drive a terminal, or hide text in a text: controls but the white ones,
+ * marks of direction, letters that are only tags.
+ */
+const DECEIVING = /(?![\n\t])[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u{e0000}-\u{e007f}]/gu;
+
+/** A text in which nothing is hidden and nothing moves the rest about. */
+export function reveal(text: string): string {
+  return text.replace(DECEIVING, name);
+}
+
 /** What a mark is called in print: <|end|> is "end". */
 export function markName(token: TokenShape): string {
   return token.text.replace(/^<\|(.*)\|>$/, '$1');

@@ -4,49 +4,78 @@ import { history } from './history.svelte';
 import { models } from './models.svelte';
 import { place } from './place.svelte';
 
-/** A run of an answer's tokens: its text, or one use of a tool from the call to the result. */
+/** A run of an answer's tokens: its text, reasoning before it, or one use of a tool from the call to the result. */
 export interface Segment {
+  kind: 'text' | 'reasoning' | 'tool';
   tool: ToolUse | null;
-  /** A tool's tokens are folded away; they stay in the order in which the model met them. */
-  folded: boolean;
-  tokens: { token: AnswerToken; index: number }[];
+  /** The place of its first token in the answer. */
+  first: number;
+  tokens: AnswerToken[];
+  /** What its tokens say (of a tool, nothing), and where in that each of them begins. */
+  text: string;
+  starts: number[];
 }
 
 export class Answer {
   readonly model: string;
-  tokens = $state.raw<AnswerToken[]>([]);
   tools = $state.raw<ToolUse[]>([]);
+  /** One that has changed is another object, though it holds the same arrays: they only grow. */
+  segments = $state.raw<Segment[]>([]);
   state = $state<'waiting' | 'writing' | 'done' | 'stopped' | 'failed'>('waiting');
   finish = $state<'stop' | 'length' | null>(null);
   error = $state('');
   promptTokens = $state(0);
   context = $state(0);
   seconds = $state(0);
+  /** How many tokens there are. */
+  written = $state(0);
+  private readonly all: AnswerToken[] = [];
+  private inTool = false;
 
   text = $derived(
-    this.tokens
-      .filter((token) => token.part === 'answer')
-      .map((token) => token.adds)
+    this.segments
+      .filter(({ kind }) => kind === 'text')
+      .map(({ text }) => text)
       .join(''),
   );
 
-  segments = $derived.by((): Segment[] => {
-    const found: Segment[] = [];
-    let tools = 0;
-    let inTool = false;
-    this.tokens.forEach((token, index) => {
-      if (token.text === '<|tool_call|>' && token.mark) {
-        inTool = true;
-        found.push({ tool: this.tools[tools++] ?? null, folded: true, tokens: [] });
-      } else if (!inTool && (found.length === 0 || found.at(-1)?.folded)) {
-        found.push({ tool: null, folded: false, tokens: [] });
+  get tokens(): readonly AnswerToken[] {
+    void this.written;
+    return this.all;
+  }
+
+  /** Put tokens at the end; takes no longer in a long answer than in a short one. */
+  take(tokens: readonly AnswerToken[]): void {
+    const segments = this.segments.slice(0, -1);
+    const before = this.segments.at(-1);
+    let last = before && { ...before };
+    for (const token of tokens) {
+      const calls = token.mark && token.text === '<|tool_call|>';
+      const thinks = token.part === 'reasoning';
+      const kind = this.inTool || calls ? 'tool' : thinks ? 'reasoning' : 'text';
+      if (!last || calls || last.kind !== kind) {
+        if (last) segments.push(last);
+        const tool = kind === 'tool' ? (this.tools[segments.filter((each) => each.kind === 'tool').length] ?? null) : null;
+        last = { kind, tool, first: this.all.length, tokens: [], text: '', starts: [] };
       }
-      found.at(-1)?.tokens.push({ token, index });
+      last.tokens.push(token);
+      last.starts.push(last.text.length);
+      if (token.part === 'answer' || thinks) last.text += token.adds;
+      this.all.push(token);
+      if (calls) this.inTool = true;
       // The mark that lets the assistant speak again is the last of what a tool's use puts there.
-      if (inTool && token.mark && token.forced && token.text === '<|assistant|>') inTool = false;
-    });
-    return found;
-  });
+      else if (token.mark && token.forced && token.text === '<|assistant|>') this.inTool = false;
+    }
+    if (last) this.segments = [...segments, last];
+    this.written = this.all.length;
+  }
+
+  /** A tool was run: the last call's. */
+  used(tool: ToolUse): void {
+    this.tools = [...this.tools, tool];
+    const at = this.segments.findLastIndex(({ kind }) => kind === 'tool');
+    this.segments = this.segments.map((segment, i) => (i === at ? { ...segment, tool } : segment));
+  }
 
   constructor(model: string) {
     this.model = model;
@@ -55,8 +84,8 @@ export class Answer {
   /** One that was given before. */
   static kept(model: string, state: string, detail: KeptDetail): Answer {
     const answer = new Answer(model);
-    answer.tokens = detail.tokens ?? [];
     answer.tools = detail.tools ?? [];
+    answer.take(detail.tokens ?? []);
     answer.finish = detail.finish ?? null;
     answer.promptTokens = detail.prompt_tokens ?? 0;
     answer.context = detail.context ?? Infinity;
@@ -238,7 +267,7 @@ class Conversation {
     const pending: AnswerToken[] = [];
     // Tokens may come faster than frames; one update a frame is all that can be seen.
     const flush = (): void => {
-      if (pending.length) answer.tokens = [...answer.tokens, ...pending.splice(0)];
+      if (pending.length) answer.take(pending.splice(0));
     };
     let frame = 0;
     const began = performance.now();
@@ -265,7 +294,7 @@ class Conversation {
           });
         } else if (event === 'tool') {
           flush();
-          answer.tools = [...answer.tools, data];
+          answer.used(data);
         } else if (event === 'done') {
           answer.finish = data.finish;
           answer.seconds = data.seconds;
