@@ -44,6 +44,9 @@ def test_what_is_exported_writes_the_same_text(
         if dtype or to == "hf":
             assert again.generate(prompt, max_tokens=20) == lm.generate(prompt, max_tokens=20)
     assert again.chat_template == lm.chat_template
+    # Our template does not write the token that a text begins with; a GGUF file says that it stands there.
+    talk = [{"role": "user", "content": "the cat"}]
+    assert again.tokenizer.encode_chat(talk) == lm.tokenizer.encode_chat(talk)
     assert again.tokenizer.stop_ids == lm.tokenizer.stop_ids
 
 

@@ -58,6 +58,7 @@ class ForeignTokenizer(Tokenizer):
         ids: Mapping[str, int | list[int]] | None = None,
         settings: Mapping[str, Any] | None = None,
         joins: bool = True,
+        begins_chats: bool = False,
     ) -> None:
         """See the class.
 
@@ -70,6 +71,7 @@ class ForeignTokenizer(Tokenizer):
             ids: the tokens that begin, end and pad a sequence, under the keys of a model's configuration.
             settings: what else a tokenizer's configuration says.
             joins: whether the backend adds the tokens around a text that it says it needs.
+            begins_chats: whether `begin` stands before conversations too, where the template does not write it.
         """
         self.backend = backend
         self.backend.encode_special_tokens = True
@@ -82,6 +84,7 @@ class ForeignTokenizer(Tokenizer):
         self.ids = dict(ids or {})
         self.settings = dict(settings or {})
         self.joins = joins
+        self.begins_chats = begins_chats
         added = cast("dict[int, Any]", backend.get_added_tokens_decoder())
         self.special = {token.content: id_ for id_, token in added.items() if token.special}
 
@@ -95,6 +98,7 @@ class ForeignTokenizer(Tokenizer):
             begin=vocabulary.bos if vocabulary.add_bos else None,
             ends=list(ends),
             joins=False,
+            begins_chats=True,
         )
 
     @classmethod
@@ -243,6 +247,8 @@ class ForeignTokenizer(Tokenizer):
             raise BadInput("this model's chat template makes nothing of these messages")
         # Some templates write the token that begins a text, and some leave it to the tokenizer.
         alone = self.backend.encode("", add_special_tokens=self.joins).ids
+        if self.begins_chats and self.begin is not None:
+            alone = [self.begin]
         return ids if not alone or ids[:1] == alone[:1] else [alone[0], *ids]
 
     @cached_property
