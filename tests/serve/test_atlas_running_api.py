@@ -49,6 +49,11 @@ def get(real: Any, path: str, status: int = 200, **query: Any) -> Any:
     return answer.json()
 
 
+def test_of_one_token_alone_there_is_no_surprise(real: Any, lm: LanguageModel) -> None:
+    assert post(real, "surprise", tokens=[5]) == {"tokens": []}
+    assert surprise(lm.model, [5]).tolist() == []
+
+
 def test_depth_is_the_logit_lens_everywhere(real: Any, lm: LanguageModel) -> None:
     ids = lm.tokenizer.document(TEXT)
     plain = lm.trace(TEXT)

@@ -124,7 +124,10 @@ def test_limits_of_a_key(serve_live: Any, file: Path) -> None:
     some = make_key(file, "some", CallerLimits(), ["demo:sft"])
     live = serve_live(access=Access(keys=Keys(file)))
     with live.client() as http:
-        assert http.post(CHAT, json=BODY).status_code == 401
+        assert "needs a key" in http.post(CHAT, json=BODY).json()["error"]["message"]
+        wrong = http.post(CHAT, json=BODY, headers={"Authorization": "Bearer ck-alice-0"})
+        assert wrong.status_code == 401
+        assert "does not know the key" in wrong.json()["error"]["message"]
         assert http.get("/metrics").status_code == 401
         answers = [http.post(CHAT, json=BODY, headers=bearer(few)) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]

@@ -167,7 +167,7 @@ def probabilities(
     """What the model thought of each token in its place: log-probability, and the `most` likeliest tokens there."""
     rows = torch.arange(len(tokens), device=logits.device)
     totals = logits.logsumexp(-1)
-    logprobs = (logits[rows, torch.tensor(tokens, device=logits.device)] - totals).tolist()
+    logprobs = (logits[rows, torch.tensor(tokens, dtype=torch.long, device=logits.device)] - totals).tolist()
     if not most:
         return [(logprob, []) for logprob in logprobs]
     best = logits.topk(min(most, logits.shape[-1]))

@@ -24,7 +24,7 @@ AT_ONCE = 1 << 13
 def surprise(model: Transformer, tokens: Sequence[int]) -> Float[Tensor, " token"]:
     """Bits of each token after the first, predicted from all that stand before it."""
     logits = model(torch.tensor([tokens]))[0, :-1].float()
-    return -logits.log_softmax(-1).gather(-1, torch.tensor(tokens[1:])[:, None])[:, 0] / log(2)
+    return -logits.log_softmax(-1).gather(-1, torch.tensor(tokens[1:], dtype=torch.long)[:, None])[:, 0] / log(2)
 
 
 @torch.inference_mode()

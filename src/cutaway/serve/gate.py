@@ -187,7 +187,9 @@ class Gate:
                 self.rates.wrong_key(address)
             raise ApiError(
                 401,
-                "this server needs a key: send the header Authorization: Bearer KEY",
+                "this server does not know the key in the header Authorization"
+                if shown
+                else "this server needs a key: send the header Authorization: Bearer KEY",
                 code="invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
