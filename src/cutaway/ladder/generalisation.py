@@ -142,3 +142,17 @@ def look(network: nn.Module, x: Tensor, y: Tensor) -> Look:
     """Measure a network on images `[n, row, column]` with labels `[n]`."""
     said = logits(network, x)
     return Look(F.cross_entropy(said, y).item(), (said.argmax(dim=1) == y).float().mean().item())
+
+
+def watched(
+    network: nn.Module, parts: Sequence[tuple[Tensor, Tensor]], practice: Practice, seed: int, looks: int = 40
+) -> Iterator[tuple[int, float, list[Look]]]:
+    """Train on the first of the parts, images and labels each, as `fit` does, and look at all of them now and then.
+
+    After every step, give the number done and that batch's loss; after `looks` of them, evenly spread, and after the
+    last, also how the network does on each part (otherwise nothing).
+    """
+    every = max(1, practice.updates // looks)
+    for step, loss in fit(network, *parts[0], practice, seed):
+        due = step % every == 0 or step == practice.updates
+        yield step, loss, [look(network, x, y) for x, y in parts] if due else []

@@ -29,8 +29,9 @@ from cutaway.ladder.digits import (
     parameter_count,
     sureness,
 )
-from cutaway.ladder.generalisation import Look, Practice, fit, fully_connected, logits, look
+from cutaway.ladder.generalisation import Look, Practice, fit, fully_connected, logits, watched
 from cutaway.ladder.image_data import CLASSES, ImageData, image_files, read_images
+from cutaway.ladder.kept_network import KeptNetwork, of_each_class, write
 from cutaway.pipeline.rungs.joining import joined
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
@@ -99,6 +100,7 @@ def climb(context: StageContext[DigitsSettings]) -> Found:
     plain = train_wide(data, settings, seed, progress, bare=True)
     better = train_wide(data, settings, seed, progress)
     cnn = train_cnn(data, settings, seed, progress)
+    write(context.directory / "model" / "network.safetensors", kept(data, small))
     parts = [
         _beginning(data),
         _ways(data, settings, seed, progress),
@@ -129,6 +131,14 @@ def train_small(
         for done, mean in enumerate(descend(network, data.train_x, data.train_y, way, seed), start=1):
             task.update(done, cost=mean)
     return Trained(name, parameter_count(_sizes(network)), network)
+
+
+def kept(data: ImageData, small: Trained) -> KeptNetwork:
+    """The 16-16 network with what there is to say of it."""
+    assert isinstance(small.network, MLP)
+    share = accuracy(small.says(data.test_x), data.test_y)
+    x, y = of_each_class(data.test_x, data.test_y)
+    return KeptNetwork(small.network, data.name, len(data.train_y), len(data.test_y), share, x, y)
 
 
 def train_wide(
@@ -384,9 +394,9 @@ def _watched(
     network = fully_connected((data.pixels, 256, CLASSES), dropout, seed)
     looks = dict[int, list[Look]]()
     with progress.task(f"{len(parts[0][1])} images, {name}", practice.updates, "steps") as task:
-        for step, loss in fit(network, *parts[0], practice, seed):
-            if step % max(1, practice.updates // 40) == 0 or step == practice.updates:
-                looks[step] = [look(network, x, y) for x, y in parts]
+        for step, loss, seen in watched(network, parts, practice, seed):
+            if seen:
+                looks[step] = seen
                 task.update(step, loss=loss)
     return looks
 
