@@ -87,7 +87,11 @@ def test_kinds_for_teaching(place: Path, kind: str, capsys: pytest.CaptureFixtur
     [
         (["learn", "text.txt", "--out", "x", "--kind", "glyphs"], "no --kind glyphs"),
         (["learn", "text.txt", "--out", "x", "--split", "gpt9"], "split"),
-        (["learn", "text.txt", "--out", "x", "--vocab-size", "200001"], "200"),
+        (
+            ["learn", "text.txt", "--out", "x", "--vocab-size", "200001"],
+            "is 200,001; choose 263 to 200,000",
+        ),
+        (["learn", "text.txt", "--out", "x", "--vocab-size", "10"], "is 10; choose 263 to 200,000"),
         (["compare", "only text"], "name tokenizers"),
         (["convert", "t", "x", "--to", "pdf"], "--to is one of"),
         (["pack", "t", "text.txt", "--out", "."], "holds something else"),
@@ -101,3 +105,16 @@ def test_bad_input_is_told(place: Path, arguments: list[str], message: str, caps
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_place_that_cannot_be_written_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["tokenizer", "convert", "t", "t", "--to", "tiktoken"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: t cannot be used (Is a directory)")
+
+
+def test_less_text_than_tokens(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["tokenizer", "learn", "text.txt", "--out", "x", "--vocab-size", "100000"]) == 0
+    assert "of 100,000 that were asked for: the text holds no more to learn" in capsys.readouterr().out
+    assert run_command(["tokenizer", "learn", "text.txt", "--out", "x", "--vocab-size", "270"]) == 0
+    assert capsys.readouterr().out == "270 tokens are in x\n"

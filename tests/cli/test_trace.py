@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -67,19 +69,46 @@ def test_a_run_is_indexed_with_its_own_tokenizer(place: Path, capsys: pytest.Cap
     run = place / "run"
     (run / "corpus").mkdir(parents=True)
     (run / "recipe.toml").write_text("")
-    pq.write_table(pa.table({"id": ["a"], "source": ["s"], "text": [TEXT[0]]}), run / "corpus" / "train-00000.parquet")
+    long = [TEXT[0], "It was not long. " * 3_000]
+    rows = {"id": ["a", "b"], "source": ["s"] * 2, "text": long, "url": [None, "http://an.org/b"]}
+    pq.write_table(pa.table(rows), run / "corpus" / "train-00000.parquet")
     assert run_command(["corpus", "index", str(run)]) == 2
     assert "has no tokenizer of its own; name one with --tokenizer" in " ".join(capsys.readouterr().err.split())
     train_tokenizer(TokenizerSettings(vocab_size=300), TEXT, run / "tokenizer")
+    assert run_command(["corpus", "count", str(run), "cat"]) == 2
+    assert f"cutaway corpus index {run}" in capsys.readouterr().err.replace("\n", "")
     assert run_command(["corpus", "index", str(run)]) == 0
-    capsys.readouterr()
+    assert "2 documents" in capsys.readouterr().out  # however long they are
     assert told(capsys, "count", str(run / "index"), " cat sat on")["count"] == 3
+    assert told(capsys, "count", str(run), " cat sat on")["count"] == 3
+    names = [told(capsys, "trace", str(run), text[:60])["spans"][0]["places"][0]["document"] for text in long]
+    assert names == ["a", "http://an.org/b"]
+
+
+def test_a_text_comes_through_a_pipe(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("count", "next", "trace"):
+        expected = told(capsys, verb, str(index), " a dog sat")
+        monkeypatch.setattr("sys.stdin", io.StringIO(" a dog sat\n"))
+        assert told(capsys, verb, str(index), "-") == expected
+
+
+def test_a_full_disk_is_told(index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    words = ["--tokenizer", str(index.parent / "words"), "--out", str(index.parent / "other")]
+    assert run_command(["corpus", "index", str(index.parent / "0.txt"), *words]) == 1
+    assert "no space left on the disk" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["index", "0.txt"], "files need --tokenizer TOKENIZER and --out DIR"),
+        (["index", "nowhere"], "nowhere does not exist"),
         (["count", "nowhere", "x"], "no finished index"),
         (["index", "absent.txt", "--tokenizer", "words", "--out", "x"], "absent.txt does not exist"),
     ],

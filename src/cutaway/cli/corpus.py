@@ -53,6 +53,7 @@ def build(
 ) -> None:
     """Run a recipe up to its corpus; paths are the inputs of the recipe for crawls."""
     if _is_recipe(things):
+        _check_named(things[0])
         bring(things[0], until="corpus", out=out, seed=seed, text=text, sets=sets, again=again)
         return
     if text:
@@ -75,6 +76,16 @@ def _is_recipe(things: Sequence[str]) -> bool:
     return not things[0].startswith("hub:") and len(path.parts) == 1 and path.suffix in ("", ".toml")
 
 
+def _check_named(name: str) -> None:
+    """Raise `BadInput` where a name is neither anything to read nor a recipe's."""
+    from cutaway.pipeline.find import find_recipe  # here, because it brings PyTorch
+
+    try:
+        find_recipe(name)
+    except BadInput as error:
+        raise BadInput(f"there is no file or folder {name}, and {error}") from None
+
+
 @app.command("stats", help=STATS, short_help="Show what a run's corpus is made of.")
 def stats(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run, such as runs/demo.")], as_json: Json = False
@@ -92,7 +103,7 @@ def stats(
             show_funnel(found, Console(highlight=False))
             return
     except OSError:
-        raise BadInput(f"{run} has no corpus yet; make one: cutaway corpus build demo --out {run}") from None
+        raise BadInput(f"{run} has no corpus yet; make one: cutaway corpus build PATH --out {run}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{path} is damaged ({error}); remove it and build the corpus again") from None
     table = Table("source", box=None, pad_edge=False, header_style="bold")

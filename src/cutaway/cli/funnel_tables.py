@@ -43,12 +43,16 @@ def show_funnel(stats: Mapping[str, Any], console: Console) -> None:
     _print(console, ("removed by", "rule", "pages", "one had", "limit"), found, left=(0, 1))
     for _, _, rule, sample in removed[:SHOWN]:
         if sample:
-            shown = plain(f"{rule}: {sample[0][1]['text']}")[:WIDTH]
-            console.print(Text(shown, "dim"), no_wrap=True, overflow="ellipsis", crop=True)
+            line = Text(plain(f"{rule}: {sample[0][1]['text']}"), "dim")
+            line.truncate(min(WIDTH, console.width), overflow="ellipsis")
+            console.print(line, no_wrap=True)
     if removed:
         console.print()
-    skipped = [(reason, f"{one['documents']:,}") for reason, one in stats["skipped"].items()]
-    _print(console, ("could not be read", "records"), skipped[:RULES])
+    skipped = [
+        (reason, f"{one['documents']:,}", one["sample"][0][1]["where"] if one["sample"] else "")
+        for reason, one in sorted(stats["skipped"].items(), key=lambda item: -item[1]["documents"])
+    ]
+    _print(console, ("could not be read", "records", "such as"), skipped[:RULES], left=(0, 2), folded=(0, 2))
     languages = sorted(stats["languages"].items(), key=lambda item: (-item[1][0], item[0]))[:LANGUAGES]
     shown = [(name, f"{seen:,}", f"{kept:,}", size(kept_bytes)) for name, (seen, kept, kept_bytes) in languages]
     _print(console, ("language", "pages", "kept", "text"), shown)
@@ -73,11 +77,21 @@ def _figure(value: float | str) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)[:14]
 
 
-def _print(console: Console, head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[int] = (0,)) -> None:
-    """A table and an empty line, where there are rows. What pages said is text, never markup or control characters."""
+def _print(
+    console: Console,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    left: Sequence[int] = (0,),
+    folded: Sequence[int] = (),
+) -> None:
+    """A table and an empty line, where there are rows. What pages said is text, never markup or control characters.
+
+    Columns in `folded` take several lines where they must; others are cut.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, heading in enumerate(head):
-        table.add_column(heading, justify="left" if place in left else "right", no_wrap=True, overflow="ellipsis")
+        justify, fold = "left" if place in left else "right", place in folded
+        table.add_column(heading, justify=justify, no_wrap=not fold, overflow="fold" if fold else "ellipsis")
     for row in rows:
         table.add_row(*(Text(plain(cell)) for cell in row))
     if table.row_count:

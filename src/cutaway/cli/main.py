@@ -89,6 +89,11 @@ def run_command(arguments: Sequence[str]) -> int:
         code = TERMINATED
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
+    except OSError as error:
+        _traceback_if_wanted()
+        where = f"{error.filename2 or error.filename} cannot be used" if error.filename else type(error).__name__
+        _tell(f"{where} ({error.strerror or error}); set CUTAWAY_TRACEBACK=1 to see where")
+        return 1
     except Exception as error:
         _traceback_if_wanted()
         _tell(f"{type(error).__name__}: {error} (set CUTAWAY_TRACEBACK=1 to see where)")

@@ -65,9 +65,12 @@ def learn(
     from cutaway.runs.recipe import load_recipe, quoted
     from cutaway.tokens import TokenizerSettings, character_tokenizer, train_tokenizer
     from cutaway.tokens.plain_kinds import byte_tokenizer, word_tokenizer
+    from cutaway.tokens.train import LEAST_TOKENS, MOST_TOKENS
 
     if kind not in get_args(Kind):
         raise BadInput(f"there is no --kind {kind}; choose among {', '.join(get_args(Kind))}")
+    if kind == "bpe" and not LEAST_TOKENS <= vocab_size <= MOST_TOKENS:
+        raise BadInput(f"--vocab-size is {vocab_size:,}; choose {LEAST_TOKENS:,} to {MOST_TOKENS:,}")
     texts = (passage.text for path in paths for passage in passages_of(path))
     if kind == "bpe":
         chosen = [f"vocab_size={vocab_size}", f"special={quoted(special or [])}"]
@@ -80,7 +83,9 @@ def learn(
     else:
         tokenizer = word_tokenizer(texts, vocab_size, out)
     told = {"path": str(out), "tokens": tokenizer.vocab_size}
-    print(json.dumps(told) if as_json else f"{tokenizer.vocab_size:,} tokens are in {out}")
+    fewer = kind in ("bpe", "words") and tokenizer.vocab_size < vocab_size
+    why = f"\nof {vocab_size:,} that were asked for: the text holds no more to learn" * fewer
+    print(json.dumps(told) if as_json else f"{tokenizer.vocab_size:,} tokens are in {out}{why}")
 
 
 def convert(

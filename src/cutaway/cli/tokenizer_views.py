@@ -153,14 +153,15 @@ def compare(
 def passages_of(path: Path) -> Iterator[Passage]:
     """The texts of a corpus; of Parquet with a column language, domain or url, with these as their groups."""
     from cutaway.corpus import read_documents
+    from cutaway.corpus.documents import text_files
     from cutaway.tokens.inspection import Passage
 
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path] * (path.suffix.lower() == ".parquet")
-    if not files:
-        for document in read_documents(path):
-            yield Passage(document.text)
-    for file in files:
-        yield from _rows(file)
+    for file in (text_files(path) if path.is_dir() else []) or [path]:
+        if file.suffix.lower() == ".parquet":
+            yield from _rows(file)
+        else:
+            for document in read_documents(file):
+                yield Passage(document.text)
 
 
 def _rows(file: Path) -> Iterator[Passage]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,9 +18,12 @@ from cutaway.cli.help import with_example
 from cutaway.cli.options import Json
 from cutaway.cli.plain import plain
 from cutaway.cli.progress import TerminalProgress
+from cutaway.cli.stdin import utf8_of
 from cutaway.runs import BadInput
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cutaway.corpus.spans import Span
     from cutaway.corpus.suffix_array import Index
     from cutaway.tokens import Tokenizer
@@ -28,21 +33,24 @@ INDEX = with_example(
     """Index the tokens of a run's training text, or of files with --tokenizer, so that count, next and trace can look
 anything up in milliseconds. Killed, the same command carries on after the last finished part.""",
 )
-COUNT = with_example('cutaway corpus count runs/demo/index "the old man"', "Count how often a text is in a corpus.")
+COUNT = with_example('cutaway corpus count runs/demo "the old man"', "Count how often a text is in a corpus.")
 NEXT = with_example(
-    'cutaway corpus next runs/demo/index "Once upon a"',
+    'cutaway corpus next runs/demo "Once upon a"',
     """Show what follows a text in a corpus: the ∞-gram's distribution, after the longest end of the text that
 occurs.""",
 )
 TRACE = with_example(
-    'cutaway corpus trace runs/demo/index "It was the best of times"',
+    'cutaway corpus trace runs/demo "It was the best of times"',
     """Show which stretches of a text are in a corpus, how often, and in which documents; the longest first.""",
 )
 STYLES = ("bold cyan", "bold green", "bold yellow", "bold magenta", "bold blue", "bold red")
 WIDTH = 80
 
-Where = Annotated[Path, typer.Argument(metavar="INDEX", help="A directory that `cutaway corpus index` made.")]
-Given = Annotated[str, typer.Argument(metavar="TEXT", help="The text.")]
+Where = Annotated[
+    Path,
+    typer.Argument(metavar="INDEX", help="A directory that `cutaway corpus index` made, or a run that has one."),
+]
+Given = Annotated[str, typer.Argument(metavar="TEXT", help="The text; - reads it from a pipe.")]
 
 
 def index(
@@ -65,36 +73,69 @@ def index(
     from cutaway.tokens.formats import open_any
 
     run = things[0] if len(things) == 1 and (things[0] / "recipe.toml").is_file() else None
+    missing = next((thing for thing in things if not thing.exists()), None)
+    if missing:
+        raise BadInput(f"{missing} does not exist: give a run, or text files and folders")
     if run is None and (tokenizer is None or out is None):
         raise BadInput("files need --tokenizer TOKENIZER and --out DIR; or name a run, such as runs/demo")
     if run and tokenizer is None and not (run / "tokenizer" / "tokenizer.json").is_file():
         raise BadInput(f"{run} has no tokenizer of its own; name one with --tokenizer, such as runs/demo")
-    target = out or things[0] / "index"
-    words = open_any(tokenizer or things[0])
     files = sorted((run / "corpus").glob("train*.parquet")) if run else things
     if not files:
-        raise BadInput(f"{run} has no corpus yet; make one: cutaway corpus build demo --out {run}")
+        if (things[0] / "corpus" / "stats.json").is_file():
+            raise BadInput(f"the corpus of {run} holds no document; cutaway corpus stats {run} says why")
+        raise BadInput(f"{run} has no corpus yet; make it: cutaway corpus build {run}")
+    target = out or things[0] / "index"
+    words = open_any(tokenizer or things[0])
     with TerminalProgress() as progress:
-        write_index(target, _encoded(files, words), words.vocab_size, part_tokens=part_tokens, progress=progress)
+        passages = _of_corpus(files) if run else _of_files(files)
+        write_index(target, _encoded(passages, words), words.vocab_size, part_tokens=part_tokens, progress=progress)
     words.save(target)
     made = Index(target)
-    parts = f"{len(made.parts)} part{'s' * (len(made.parts) != 1)}"
-    print(f"{target}: {made.n_documents:,} documents, {made.n_tokens:,} tokens, {parts}")
+    print(
+        f"{target}: {_counted(made.n_documents, 'document')}, {_counted(made.n_tokens, 'token')}, "
+        f"{_counted(len(made.parts), 'part')}"
+    )
 
 
-def _encoded(files: Sequence[Path], tokenizer: Tokenizer) -> Iterator[tuple[str, Sequence[int]]]:
+def _of_corpus(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
+    """Name and text of each document of a run's corpus: a page's name is its URL, where it has one."""
+    from cutaway.corpus.build import stream_texts
+
+    for file in files:
+        for document in stream_texts(file):
+            yield document.url or document.id, document.text
+
+
+def _of_files(files: Sequence[Path]) -> Iterator[tuple[str, str]]:
     from cutaway.corpus.documents import read_documents
 
     for file in files:
         for document in read_documents(file, file.name if file.is_dir() else file.resolve().parent.name):
-            yield document.id, tokenizer.encode(document.text)
+            yield document.id, document.text
+
+
+def _encoded(passages: Iterator[tuple[str, str]], tokenizer: Tokenizer) -> Iterator[tuple[str, NDArray[Any]]]:
+    names: deque[str] = deque()  # of the texts that the encoder has taken and not yet given back
+
+    def texts() -> Iterator[str]:
+        for name, text in passages:
+            names.append(name)
+            yield text
+
+    for ids in tokenizer.encode_stream(texts()):
+        yield names.popleft(), ids
 
 
 def open_index(path: Path) -> tuple[Index, Tokenizer]:
-    """An index and its tokenizer. Raises `BadInput`."""
+    """An index, or that of a run, and its tokenizer. Raises `BadInput`."""
     from cutaway.corpus.suffix_array import Index
     from cutaway.tokens.formats import open_any
 
+    if (path / "recipe.toml").is_file():
+        path = path / "index"
+        if not path.exists():
+            raise BadInput(f"{path.parent} has no index yet; make one: cutaway corpus index {path.parent}")
     found = Index(path)
     return found, open_any(path)
 
@@ -102,12 +143,12 @@ def open_index(path: Path) -> tuple[Index, Tokenizer]:
 def count(where: Where, text: Given, as_json: Json = False) -> None:
     """Print how often a text occurs."""
     found, tokenizer = open_index(where)
-    ids = _some(tokenizer.encode(text))
+    ids = _some(tokenizer.encode(_given(text)))
     times = int(found.counts([ids])[0])
     if as_json:
         print(json.dumps({"tokens": ids, "count": times}))
         return
-    print(f"{_times(times)}, as {len(ids)} tokens, in {found.n_tokens:,}")
+    print(f"{_times(times)}, as {_counted(len(ids), 'token')}, in {found.n_tokens:,}")
 
 
 def following(
@@ -118,7 +159,7 @@ def following(
 ) -> None:
     """Print the ∞-gram's distribution."""
     found, tokenizer = open_index(where)
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(_given(text))
     length = found.longest_suffix(ids)
     counts, ended = found.following(ids[len(ids) - length :])
     total = max(1, int(counts.sum()) + ended)
@@ -147,7 +188,7 @@ def trace(
     from cutaway.corpus.spans import trace as spans_of
 
     found, tokenizer = open_index(where)
-    ids = _some(tokenizer.encode(text))
+    ids = _some(tokenizer.encode(_given(text)))
     if len(ids) > MOST_TOKENS:
         raise BadInput(f"the text has {len(ids):,} tokens; trace at most {MOST_TOKENS:,} at once")
     spans = spans_of(found, ids, shortest=shortest, most=most)
@@ -171,7 +212,8 @@ def _show(spans: Sequence[Span], ids: Sequence[int], tokenizer: Tokenizer) -> No
     shown.append(_line(tokenizer, ids[at:]))
     console.print(shown)
     covered = sum(span.end - span.start for span in spans)
-    console.print(f"\n{covered} of {len(ids)} tokens stand in the corpus in {len(spans)} spans", markup=False)
+    spread = _counted(len(spans), "span")
+    console.print(f"\n{covered} of {len(ids)} tokens stand in the corpus in {spread}", markup=False)
     for span, i in number.items():
         style = STYLES[(i - 1) % len(STYLES)]
         console.print(Text(f"\n[{i}] {span.end - span.start} tokens, {_times(span.count)}", style))
@@ -186,6 +228,14 @@ def _show(spans: Sequence[Span], ids: Sequence[int], tokenizer: Tokenizer) -> No
 def _line(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """Tokens as a piece of one line; the spaces at its ends stay, for other pieces stand beside it."""
     return plain(tokenizer.decode(ids).replace("\n", " ").replace("\t", " "), lines=True)
+
+
+def _given(text: str) -> str:
+    return utf8_of(sys.stdin).read().removesuffix("\n") if text == "-" else text
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _times(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cutaway.align.conversations import Materials
-from cutaway.corpus.build import read_texts
+from cutaway.corpus.build import read_texts, stream_texts
 from cutaway.corpus.documents import Document
 from cutaway.corpus.world import World
 from cutaway.pipeline.recipe import Recipe
@@ -76,12 +76,15 @@ def write_shards(run: RunDirectory, directory: Path) -> dict[str, int]:
 
     The parts are "real" and "world".
     """
-    tokenizer, documents = tokenizer_of(run), training_of(run)
+    tokenizer, corpus = tokenizer_of(run), run.stage("corpus") / "train.parquet"
+    size = max(tokenizer.backend.get_vocab(with_added_tokens=True).values()) + 1
+    first = np.array([tokenizer.end_of_text], np.uint32)
     written: dict[str, int] = {}
     for part, told in (("real", False), ("world", True)):
-        texts = [document.text for document in documents if (document.source == "world") == told]
-        ids = tokenizer.encode_batch(texts)
-        written[part] = write_shard(directory / f"{part}.bin", ([tokenizer.end_of_text, *each] for each in ids))
+        # Read once for each part, so that memory holds a few million characters and not the corpus.
+        texts = (document.text for document in stream_texts(corpus) if (document.source == "world") == told)
+        ids = (np.concatenate([first, each]) for each in tokenizer.encode_stream(texts))
+        written[part] = write_shard(directory / f"{part}.bin", ids, vocab_size=size)
     return written
 
 
