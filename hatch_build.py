@@ -1,17 +1,20 @@
 """Builds the page of the app (web/) while the package is built, with the Node that comes in a wheel.
 
-Also a command: `python hatch_build.py build` builds the page where it stands, `python hatch_build.py check` runs the
-type checker over its source.
+Also a command: `python hatch_build.py build` builds the page where it stands; `python hatch_build.py types` writes the
+types of the server's API for it, which needs the package installed; `python hatch_build.py check` runs the type checker
+over its source and sees that those types are up to date.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).resolve().parent
 PAGE = Path("src", "cutaway", "serve", "web")
 STAMP = ".built-from"
+TYPES = Path("web", "src", "api", "schema.ts")
 
 
 class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -56,10 +60,55 @@ def build_page(root: Path) -> None:
 
 
 def check_page(root: Path) -> None:
-    """Run the type checker over the page's source; its findings go to the terminal."""
+    """Run the type checker over the page's source; its findings go to the terminal. Its types must be the server's."""
     node = Node(root / "web")
     node.install(("svelte-check",), "--include=dev")
     node.run("svelte-check", "node_modules/svelte-check/bin/svelte-check", "--fail-on-warnings", show=True)
+    if (root / TYPES).read_text("utf-8") != types_of(root):
+        raise PageError(f"{TYPES.as_posix()} is not what the OpenAPI document says; run: python hatch_build.py types")
+
+
+def write_types(root: Path) -> None:
+    """Write the types of the page's API anew."""
+    (root / TYPES).write_text(types_of(root), "utf-8")
+
+
+def types_of(root: Path) -> str:
+    """The shapes of the page's API as TypeScript, out of the server's OpenAPI document."""
+    node = Node(root / "web")
+    node.install(("openapi-typescript",), "--include=dev")
+    with tempfile.TemporaryDirectory() as folder:
+        document, types = Path(folder, "openapi.json"), Path(folder, "schema.ts")
+        document.write_text(json.dumps(page_document()), "utf-8")
+        # What has a default need not be sent.
+        options = ("--default-non-nullable", "false", "--output", str(types))
+        node.run("openapi-typescript", "node_modules/openapi-typescript/bin/cli.js", str(document), *options)
+        return types.read_text("utf-8")
+
+
+def page_document() -> dict[str, Any]:
+    """The OpenAPI document of the server, of which only the shapes are left that the page's API (/api/...) has."""
+    from cutaway.serve import create_app
+
+    document = create_app([]).openapi()
+    schemas = document["components"]["schemas"]
+    waiting = [operations for path, operations in document["paths"].items() if path.startswith("/api/")]
+    used: set[str] = set()
+    while waiting:
+        named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(waiting.pop()))) - used
+        used |= named
+        waiting += [schemas[name] for name in sorted(named)]
+    shapes = {name: untitled(schemas[name]) for name in sorted(used)}
+    return {**document, "paths": {}, "components": {"schemas": shapes}}
+
+
+def untitled(schema: dict[str, Any]) -> dict[str, Any]:
+    """A shape without the titles that repeat the names of its fields."""
+    fields = {name: {**field} for name, field in schema.get("properties", {}).items()}
+    for field in fields.values():
+        field.pop("title", None)
+    plain = {key: value for key, value in schema.items() if key != "title"}
+    return {**plain, "properties": fields} if fields else plain
 
 
 class PageError(Exception):
@@ -132,9 +181,9 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    tasks = {"build": build_page, "check": check_page}
+    tasks = {"build": build_page, "check": check_page, "types": write_types}
     if len(sys.argv) != 2 or sys.argv[1] not in tasks:
-        sys.exit("usage: python hatch_build.py build|check")
+        sys.exit(f"usage: python hatch_build.py {'|'.join(tasks)}")
     try:
         tasks[sys.argv[1]](ROOT)
     except PageError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,3 +71,27 @@ def test_the_lock_file_names_no_registry() -> None:
     lock = (ROOT / "web" / "package-lock.json").read_text()
     assert '"resolved"' not in lock
     assert '"integrity"' in lock
+
+
+def test_the_page_has_the_types_of_the_server(hook: Any) -> None:
+    """`make lint` holds the file to the document, to the byte; here, every shape has its name in it."""
+    shapes = hook.page_document()["components"]["schemas"]
+    written = (ROOT / hook.TYPES).read_text("utf-8")
+    assert {"LookShape", "Edit", "TokenShape", "AnswerTokenShape", "TurnShape"} <= set(shapes)
+    assert "ChatCompletion" not in shapes
+    for name, shape in shapes.items():
+        assert f"        {name}: " in written, f"{name} is not in {hook.TYPES}; run: python hatch_build.py types"
+        for field in shape.get("properties", {}):
+            assert re.search(rf"\b{field}\??: ", written), f"{name}.{field} is not there"
+
+
+def test_old_types_are_found_out(hook: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    types = tmp_path / hook.TYPES
+    types.parent.mkdir(parents=True)
+    monkeypatch.setattr(hook, "Node", lambda _: SimpleNamespace(install=lambda *_: None, run=lambda *_, **__: None))
+    monkeypatch.setattr(hook, "types_of", lambda _: "new")
+    types.write_text("new")
+    hook.check_page(tmp_path)
+    types.write_text("old")
+    with pytest.raises(hook.PageError, match=r"hatch_build\.py types$"):
+        hook.check_page(tmp_path)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cutaway.corpus import World
+from cutaway.serve import page_api
 
 
 def events_of(text: str) -> list[tuple[str, dict[str, Any]]]:
@@ -130,3 +131,25 @@ def test_page_files(serve_live: Any, tmp_path: Any) -> None:
         assert "immutable" in http.get("/assets/index-abc.js").headers["cache-control"]
         for absent in ("/.built-from", "/assets/absent.js", "/assets/..%2findex.html", "/assets/"):
             assert http.get(absent).status_code == 404
+
+
+def test_what_is_thought_before_an_answer_is_told_apart(live: Any, lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lm.script = lambda _: "The sky is blue because air scatters blue light."
+    tokens = [lm.tokenizer.decode([id_]) for id_ in lm.tokenizer.encode(lm.script(""))]
+    opening, closing = tokens[1], tokens[3]
+    monkeypatch.setattr(page_api, "THINK", opening)
+    monkeypatch.setattr(page_api, "THOUGHT", closing)
+    body = {"model": "demo", "messages": [{"role": "user", "content": "Why?"}]}
+    with live.client() as http:
+        events = events_of(http.post("/api/chat", json=body).text)
+    parts = [data["part"] for name, data in events if name == "token"]
+    assert parts == ["answer", *["reasoning"] * 3, *["answer"] * (len(tokens) - 4), "mark"]
+
+
+def test_the_document_describes_the_events_of_an_answer(live: Any) -> None:
+    """The types of the page are written from it."""
+    schema = live.app.openapi()["paths"]["/api/chat"]["post"]["responses"]["200"]["content"]["text/event-stream"][
+        "schema"
+    ]
+    named = {each["$ref"].rsplit("/", 1)[1] for each in schema["anyOf"]}
+    assert named == {"StartEvent", "TokenEvent", "ToolEvent", "DoneEvent", "ErrorEvent"}

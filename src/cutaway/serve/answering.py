@@ -123,6 +123,8 @@ async def collect(answering: Answering, request: Request) -> list[tuple[int, Eve
 class AnswerStream(EventSourceResponse):
     """Server-sent events of some answers, whose places are given up however the response ends."""
 
+    media_type = "text/event-stream"  # for the OpenAPI document
+
     def __init__(self, content: AsyncIterator[dict[str, Any]], answering: Answering, read_seconds: float) -> None:
         super().__init__(content, sep="\n", send_timeout=read_seconds)
         self.answering = answering

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from fastapi import Request as HTTPRequest
 from fastapi.responses import Response
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel, SkipValidation, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from cutaway.assistant.conversations import Conversation, Conversations
+from cutaway.serve.chat_events import KeptDetail
 from cutaway.serve.errors import ApiError
 from cutaway.serve.requests import Request, examples
 from cutaway.serve.service import Service
@@ -59,7 +60,8 @@ class TurnShape(BaseModel):
     text: str
     model: str | None
     state: str
-    detail: Mapping[str, Any]
+    detail: SkipValidation[KeptDetail]
+    """As it was kept, by this server."""
     created: datetime
 
 

@@ -176,7 +176,7 @@ def inside_routes(service: Service) -> APIRouter:
     @router.post("/tokens")
     async def read(request: HTTPRequest, asked: ReadTextRequest) -> ReadShape:
         """A text as tokens, and the model's shape."""
-        lm = (await service.served(asked.model, request)).lm
+        lm = (await service.served_or_kept(asked.model, request)).lm
         must_write(lm)
         ids = await run_in_threadpool(lm.tokenizer.document, asked.text)
         return ReadShape(

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator
-from typing import Annotated, Any, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 from fastapi import Request as HTTPRequest
 from fastapi.responses import FileResponse, JSONResponse, Response
-from pydantic import BaseModel, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
-from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
 from cutaway.infer import LanguageModel
 from cutaway.infer import Request as Asked
 from cutaway.runs import CutawayError
 from cutaway.serve.answering import Answering, AnswerStream
+from cutaway.serve.beginning import Beginning, Begun, BegunToken
+from cutaway.serve.chat_events import (
+    ChatEvent,
+    DoneEvent,
+    DoneShape,
+    ErrorEvent,
+    StartEvent,
+    StartShape,
+    TokenEvent,
+    ToolEvent,
+    ToolUseShape,
+    told,
+)
 from cutaway.serve.conversations_api import Keeper, KeptIn, owner_of
 from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
 from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
 from cutaway.serve.messages import Messages
+from cutaway.serve.parts import THINK, THOUGHT
 from cutaway.serve.requests import ModelName, Request, SamplingRequest, examples
-from cutaway.serve.service import Service, chat_prompt
-from cutaway.serve.shapes import finite
-from cutaway.serve.speech import Calculating, End, Piece, Tokenizing, ToolUse, token_text
+from cutaway.serve.service import Service, chat_prompt, token_ids
+from cutaway.serve.shapes import ErrorShape
+from cutaway.serve.speech import End, Piece, Prompted, ToolUse
+from cutaway.serve.token_shapes import TokenShape, answer_token_shape, token_shape
 
 log = logging.getLogger(__name__)
 
@@ -60,20 +73,6 @@ class ExamplesShape(BaseModel):
     """Answer to GET /api/examples."""
 
     examples: list[str]
-
-
-class TokenShape(BaseModel):
-    """A token by itself."""
-
-    id: int
-    text: str
-    """As text; where its bytes are no whole characters, with replacement characters."""
-    bytes: str
-    """Its bytes in hexadecimal, two digits each; empty for a mark."""
-    whole: bool
-    """Whether its bytes are whole characters."""
-    mark: bool
-    """Whether it is one of the chat template's marks rather than text."""
 
 
 class TokensShape(BaseModel):
@@ -121,6 +120,8 @@ class ChatRequest(SamplingRequest):
     messages: Messages
     keep: KeptIn | None = None
     """Where question and answer are kept, if they are."""
+    begun: Begun = Field(default_factory=list[BegunToken])
+    """Tokens that the answer begins with; they are told first, each with the probability that the model gives it."""
 
 
 def page_routes(service: Service, access: Access) -> APIRouter:
@@ -147,7 +148,7 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         lm = (await service.served(asked.model, request)).lm
         return await run_in_threadpool(_tokenized, lm, asked)
 
-    @router.post("/api/chat", response_class=EventSourceResponse)
+    @router.post("/api/chat", status_code=200, response_class=AnswerStream, responses={200: {"model": ChatEvent}})
     async def chat(request: HTTPRequest, asked: ChatRequest) -> Response:
         """Server-sent events: `start`, then `token` and `tool` as they come, then `done` or `error`."""
         served = await service.served(asked.model, request)
@@ -156,20 +157,24 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         if asked.keep and service.conversations:
             keeper = Keeper(service.conversations, owner_of(request), asked.keep, served.name)
         prompt = await run_in_threadpool(chat_prompt, lm, [message.plain() for message in asked.messages])
+        beginning = Beginning(lm.tokenizer, asked.begun)
+        begun = token_ids(lm, beginning.tokens)
+        room = service.room(served, len(prompt) + len(begun), asked.max_tokens, "messages")
         wanted = Asked(
-            prompt,
-            service.room(served, len(prompt), asked.max_tokens, "messages"),
+            [*prompt, *begun],
+            0 if beginning.ended else room,
             asked.sampling(),
             stop_ids=lm.tokenizer.stop_ids,
             seconds=service.limits.seconds,
             alternatives=SHOWN_ALTERNATIVES,
-            interject=Calculating(lm.tokenizer),
+            prompt_steps=bool(begun),
+            interject=beginning.calculating,
             among=served.caller.name,
         )
         if keeper:
             await run_in_threadpool(keeper.ask, asked.messages[-1].plain()["content"] or "")
         answering = await service.ask(request, served, [wanted])
-        events = _chat_events(lm, len(prompt), answering, keeper)
+        events = _chat_events(lm, prompt, beginning, answering, keeper)
         return AnswerStream(events, answering, service.limits.read_seconds)
 
     @router.post("/api/session")
@@ -200,46 +205,45 @@ def _tokenized(lm: LanguageModel, asked: TokenizeRequest) -> TokensShape:
     return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
 
 
-def token_shape(lm: Tokenizing, token: int) -> TokenShape:
-    """What there is to say of a token by itself."""
-    text, whole = token_text(lm, token)
-    mark = token in lm.tokenizer.special.values()
-    return TokenShape(
-        id=token, text=text, bytes="" if mark else lm.tokenizer.token_bytes(token).hex(), whole=whole, mark=mark
-    )
-
-
 async def _chat_events(
-    lm: LanguageModel, prompt: int, answering: Answering, keeper: Keeper | None
+    lm: LanguageModel, prompt: Sequence[int], beginning: Beginning, answering: Answering, keeper: Keeper | None
 ) -> AsyncIterator[dict[str, str]]:
     began = time.perf_counter()
-    start = {"prompt_tokens": prompt, "context": lm.config.context}
-    yield _event("start", start)
+    # Some templates open the reasoning themselves.
+    thinking = lm.tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK)
+    start = StartShape(prompt_tokens=len(prompt), context=lm.config.context)
+    yield told(StartEvent(event="start", data=start))
     try:
         async for _, event in answering:
             if isinstance(event, Piece):
-                token = _token_event(lm, event)
+                token = answer_token_shape(lm, event)
+                thinking = thinking or token.text == THINK
+                if thinking and token.part in ("answer", "mark"):
+                    token.part = "reasoning"
+                thinking = thinking and token.text != THOUGHT
                 if keeper:
-                    keeper.tokens.append(token)
-                yield _event("token", token)
+                    keeper.tokens.append(token.model_dump())
+                yield told(TokenEvent(event="token", data=token))
             elif isinstance(event, ToolUse):
-                use = {"name": event.name, "arguments": event.arguments, "result": event.result}
+                use = ToolUseShape(name=event.name, arguments=event.arguments, result=event.result)
                 if keeper:
-                    keeper.tools.append(use)
-                yield _event("tool", use)
+                    keeper.tools.append(use.model_dump())
+                yield told(ToolEvent(event="tool", data=use))
             elif isinstance(event, End):
                 seconds = round(time.perf_counter() - began, 3)
-                done = {"finish": event.reason, "tokens": event.sampled, "seconds": seconds}
+                done = DoneShape(finish=event.reason, tokens=event.sampled, seconds=seconds)
                 if keeper:
                     # Kept before it is told: what the page has seen to the end is there after a kill.
-                    keeper.state, keeper.figures = "done", {**start, "finish": event.reason, "seconds": seconds}
+                    keeper.state = "done"
+                    keeper.figures = {**start.model_dump(), "finish": event.reason, "seconds": seconds}
                     await run_in_threadpool(keeper.end)
                     keeper = None
-                yield _event("done", done)
+                yield told(DoneEvent(event="done", data=done))
     except Exception as error:
         if keeper:
             keeper.state = "failed"
-        yield _event("error", describe_failure(error).body())
+        failure = ErrorShape.model_validate(describe_failure(error).body())
+        yield told(ErrorEvent(event="error", data=failure))
     finally:
         if keeper:
             # The reader is gone, and this generator is being closed: nothing can be waited for any more.
@@ -251,20 +255,3 @@ def _end(keeper: Keeper) -> None:
         keeper.end()
     except CutawayError:
         log.exception("an answer could not be kept")
-
-
-def _token_event(lm: LanguageModel, piece: Piece) -> dict[str, Any]:
-    return {
-        **token_shape(lm, piece.id).model_dump(),
-        "adds": piece.text,
-        "part": piece.part,
-        "forced": piece.forced,
-        "logprob": finite(piece.logprob),
-        "alternatives": [
-            {**token_shape(lm, id_).model_dump(), "probability": probability} for id_, probability in piece.alternatives
-        ],
-    }
-
-
-def _event(name: str, data: dict[str, Any]) -> dict[str, str]:
-    return {"event": name, "data": json.dumps(data, ensure_ascii=False, allow_nan=False)}
