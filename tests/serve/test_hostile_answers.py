@@ -1,5 +1,7 @@
 """Answers that would like to do something to their reader: all of them are only text."""
 
+# ruff: noqa: E501  (what attacks is written as it comes, in one line)
+
 from __future__ import annotations
 
 import json

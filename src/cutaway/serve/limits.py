@@ -28,6 +28,8 @@ MAX_INPUTS = 256
 """Texts of one request for embeddings."""
 MAX_IDS = 200_000
 """Token ids in one prompt."""
+MAX_BEGUN = 20_000
+"""Tokens that an answer may begin with."""
 MAX_BIASES = 300
 """Tokens that one `logit_bias` may name."""
 MAX_TOOLS = 64

@@ -41,7 +41,7 @@ from cutaway.serve.parts import THINK, THOUGHT
 from cutaway.serve.requests import ModelName, Request, SamplingRequest, examples
 from cutaway.serve.service import Service, chat_prompt, token_ids
 from cutaway.serve.shapes import ErrorShape
-from cutaway.serve.speech import End, Piece, Prompted, ToolUse
+from cutaway.serve.speech import End, Event, Piece, ToolUse
 from cutaway.serve.token_shapes import TokenShape, answer_token_shape, token_shape
 
 log = logging.getLogger(__name__)
@@ -214,7 +214,7 @@ async def _chat_events(
     start = StartShape(prompt_tokens=len(prompt), context=lm.config.context)
     yield told(StartEvent(event="start", data=start))
     try:
-        async for _, event in answering:
+        async for event in _followed(answering, beginning):
             if isinstance(event, Piece):
                 token = answer_token_shape(lm, event)
                 thinking = thinking or token.text == THINK
@@ -248,6 +248,12 @@ async def _chat_events(
         if keeper:
             # The reader is gone, and this generator is being closed: nothing can be waited for any more.
             threading.Thread(target=_end, args=(keeper,)).start()
+
+
+async def _followed(answering: Answering, beginning: Beginning) -> AsyncIterator[Event]:
+    async for _, event in answering:
+        for each in beginning.follow(event):
+            yield each
 
 
 def _end(keeper: Keeper) -> None:

@@ -116,13 +116,16 @@ def _end(event: Ended) -> End:
 class Calculating:
     """Runs the calculator for the model and puts the result before it, as an engine's `Interject`."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, begun: Sequence[int] = ()) -> None:
+        """`begun` are tokens that the first turn begins with, and that the model did not write this time."""
         self.tokenizer = tokenizer
+        self.begun = begun
         self.calls: dict[int, int] = {}
 
     def __call__(self, index: int, turn: Sequence[int]) -> Interjection | None:
         """What follows the turn that the model has ended; None where it called nothing, or too often."""
-        expression = called_with(self.tokenizer, turn)
+        expression = called_with(self.tokenizer, [*self.begun, *turn])
+        self.begun = ()
         self.calls[index] = self.calls.get(index, 0) + 1
         if expression is None or self.calls[index] > MOST_CALLS:
             return None
