@@ -1,7 +1,10 @@
 /** The atlas's own part of the API: src/cutaway/serve/atlas_*_api.py. */
 
 import { post, request } from './client';
+import type { components } from './schema';
 import type { TokenShape } from './types';
+
+type Schemas = components['schemas'];
 
 /** A model, and what it reads. */
 export interface Read {
@@ -9,91 +12,26 @@ export interface Read {
   tokens: number[];
 }
 
-export interface Cell {
-  token: TokenShape;
-  probability: number;
-  /** The probability of what the whole model says in the end. */
-  answer: number;
-  norm: number;
-}
-
-export interface Depth {
-  answers: TokenShape[];
-  stages: { name: string; cells: Cell[] }[];
-}
-
-export interface Likely {
-  token: TokenShape;
-  probability: number;
-}
-
+export type Cell = Schemas['CellShape'];
+export type Depth = Schemas['DepthShape'];
+export type Likely = Schemas['LikelyShape'];
 /** A token of a text, from the second on. */
-export interface Surprising {
-  logprob: number;
-  likeliest: Likely[];
-}
-
+export type Surprising = Schemas['SurprisingShape'];
 /** A step of generation; times in milliseconds. */
-export interface TimedStep {
-  read: number;
-  token: TokenShape;
-  same: boolean;
-  cached: number;
-  recomputed: number;
-  cache_bytes: number;
-}
+export type TimedStep = Schemas['StepShape'];
 
 export const WAYS = ['temperature', 'top_k', 'top_p', 'min_p', 'typical_p'] as const;
 export type Way = (typeof WAYS)[number];
 
-export interface Choosing {
-  entropy: number;
-  kept: Record<Way, { tokens: number; share: number }>;
-  next: { token: TokenShape; probability: number; drawn: Record<Way, number> }[];
-}
+export type Choosing = Omit<Schemas['ChoosingShape'], 'kept' | 'next'> & {
+  kept: Record<Way, Schemas['KeptShape']>;
+  next: (Omit<Schemas['ChoiceShape'], 'drawn'> & { drawn: Record<Way, number> })[];
+};
 
-export interface Flow {
-  name: string;
-  documents: number;
-  bytes: number;
-  aside: boolean;
-}
-
-export interface TakenOut {
-  rule: string;
-  unit: string;
-  count: number;
-  bytes: number;
-  samples: { where: string; text: string; like: string | null; similarity: number | null }[];
-}
-
-export interface Corpus {
-  run: string;
-  flow: Flow[];
-  taken_out: TakenOut[];
-  sources: { name: string; documents: number; bytes: number; heldout_documents: number; heldout_bytes: number }[];
-  shards: { name: string; tokens: number; bytes: number }[];
-  mixture: { name: string; share: number }[];
-}
-
-export interface Scale {
-  name: string;
-  parameters: number;
-  active: number;
-  embeddings: number;
-  length: number;
-  forward: { layers: number; attention: number; unembedding: number };
-  per_parameter: number;
-  training: { run: string; stage: string; tokens: number; seconds: number; rule: number; flops: number; speed: number } | null;
-  law: string;
-  sizes: { depth: number; width: number; parameters: number; tokens: number; flops: number; hours: number | null }[];
-  ladder: {
-    run: string;
-    runs: { name: string; parameters: number; tokens: number; flops: number; loss: number }[];
-    law: { E: number; A: number; alpha: number; B: number; beta: number };
-    foretold: { parameters: number; tokens: number; flops: number; loss: number; interval: [number, number]; measured: number | null } | null;
-  } | null;
-}
+export type Flow = Required<Schemas['FlowShape']>;
+export type TakenOut = Omit<Schemas['TakenOutShape'], 'samples'> & { samples: Required<Schemas['SampleOut']>[] };
+export type Corpus = Omit<Schemas['CorpusShape'], 'flow' | 'taken_out'> & { flow: Flow[]; taken_out: TakenOut[] };
+export type Scale = Schemas['ScaleShape'];
 
 /** A text that was written on, token by token. */
 export interface Continuation {
