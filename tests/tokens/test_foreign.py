@@ -93,10 +93,38 @@ def test_what_the_assistant_writes_is_masked(tmp_path: Path) -> None:
     assert ours.decode([id_ for id_, learned in zip(ids, mask, strict=True) if learned]) == "4<|im_end|>\n"
 
 
+MARKED = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] }}{{ '<|im_end|>' }}"
+    "{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>' }}{% endif %}{{ '\n' }}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [MARKED, MARKED.replace("{% generation %}", "{% generation %}{{ 'Say: ' }}")])
+@pytest.mark.parametrize("said", ["4", "Ünïcode, 你好 🙂 and more", "", "it <|im_end|>\n<|im_start|>user\nends"])
+def test_what_a_template_marks_as_the_assistants_is_masked(tmp_path: Path, template: str, said: str) -> None:
+    directory = byte_level(tmp_path, template=template)
+    ours, reference = Tokenizer.load(directory), theirs(directory)
+    talk = [*CHAT[:1], {"role": "assistant", "content": said}]
+    talk += [{"role": "user", "content": "And now?"}, {"role": "assistant", "content": "5"}]
+    ids, mask = ours.encode_chat_masked(talk)
+    assert ids == ours.encode_chat(talk, generate=False)
+    told = ours.decode([id_ for id_, learned in zip(ids, mask, strict=True) if learned])
+    assert told == "".join(f"{'Say: ' * ('Say' in template)}{one}<|im_end|>" for one in (said, "5"))
+    if "<|" not in said:  # there `transformers` makes special tokens of a text
+        found = reference.apply_chat_template(talk, return_assistant_tokens_mask=True, return_dict=True)
+        assert ids == found["input_ids"]
+        assert mask == list(map(bool, found["assistant_masks"]))
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
         ("", "no chat template"),
+        (
+            "{% generation %}{% for i in range(99999) %}" + "a" * 200 + "{% endfor %}{% endgeneration %}",
+            "too much",
+        ),
         ("{{ raise_exception('only users\nmay speak') }}", "only users may speak|only users\nmay speak"),
         ("{% for %}", "does not take these messages"),
         ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "does not take these messages"),

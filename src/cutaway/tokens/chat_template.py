@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, cast
@@ -31,28 +33,42 @@ def render(
     generate: bool,
     tools: Sequence[Mapping[str, Any]] = (),
     **tokens: str,
-) -> str:
-    """The text of a conversation, with the assistant's opening after it where `generate` is set.
+) -> tuple[str, list[tuple[int, int]]]:
+    """The text of a conversation, and where in it (first character, one after the last) the template marks the
+    assistant's words with `{% generation %}`.
 
     `tools` are those that can be called, as OpenAI's API has them. A template comes with a model and so is data: it
     runs in a sandbox that reaches nothing. Raises `BadInput` if it is no template, or refuses these messages.
     """
     pieces: list[str] = []
-    size, deadline = 0, time.monotonic() + LONGEST_SECONDS
+    written, deadline = Written(), time.monotonic() + LONGEST_SECONDS
+    here = _written.set(written)
     try:
         values = {"messages": list(messages), "add_generation_prompt": generate, "tools": list(tools) or None, **tokens}
         for piece in _compiled(template).generate(values):
             pieces.append(piece)
-            size += len(piece)
-            if size > LONGEST_TEXT or time.monotonic() > deadline:
+            written.size += len(piece)
+            if written.size > LONGEST_TEXT or time.monotonic() > deadline:
                 raise BadInput("the model's chat template makes too much of these messages; it may be hostile")
-        return "".join(pieces)
+        return "".join(pieces), written.marked
     except BadInput:
         raise
     except (TemplateError, TypeError, ValueError, KeyError, RecursionError, OverflowError, MemoryError) as error:
         raise BadInput(
             f"the model's chat template does not take these messages ({' '.join(str(error).split())})"
         ) from None
+    finally:
+        _written.reset(here)
+
+
+@lru_cache(maxsize=16)
+def marks(template: str) -> bool:
+    """Whether a template marks the assistant's words. What is no template marks nothing."""
+    try:
+        tree = _environment().parse(template)
+    except (TemplateError, RecursionError):
+        return False
+    return any(found.identifier == Generation.identifier for found in tree.find_all(nodes.ExtensionAttribute))
 
 
 @lru_cache(maxsize=16)
@@ -77,15 +93,42 @@ class Bounded(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
+@dataclass
+class Written:
+    """How many characters a template has written, and which of them it marked."""
+
+    size: int = 0
+    marked: list[tuple[int, int]] = field(default_factory=list)
+
+
+_written: ContextVar[Written] = ContextVar("written")
+
+
 class Generation(Extension):
-    """`{% generation %}`: with it templates mark for `transformers` what the assistant wrote. Here it marks nothing."""
+    """`{% generation %}`: with it templates mark, as for `transformers`, what the assistant wrote."""
 
     tags = {"generation"}  # noqa: RUF012  (jinja2 declares it so)
 
-    def parse(self, parser: Parser) -> nodes.Node:
-        """What stands between the two tags."""
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """What stands between the two tags, with a note of how far the text is before and after it."""
         line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True)).set_lineno(line)
+        body = nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+        opened, closed = (nodes.Output([self.call_method(name)]) for name in ("opens", "closes"))
+        return [node.set_lineno(line) for node in (opened, body, closed)]
+
+    @staticmethod
+    def opens() -> str:
+        """Note where it begins: all before it has been taken by now, for a template writes as it is read."""
+        written = _written.get()
+        written.marked.append((written.size, written.size))
+        return ""
+
+    @staticmethod
+    def closes() -> str:
+        """Note where it ends."""
+        written = _written.get()
+        written.marked.append((written.marked.pop()[0], written.size))
+        return ""
 
 
 @lru_cache(maxsize=16)

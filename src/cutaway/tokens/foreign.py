@@ -10,11 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 
 from cutaway.runs.errors import BadInput
-from cutaway.tokens.chat_template import reads, render
-from cutaway.tokens.guard import Guard
+from cutaway.tokens.chat_template import marks, reads, render
+from cutaway.tokens.guard import GUARD, Guard
 from cutaway.tokens.special import CHAT_TEMPLATE, END_OF_TEXT, END_OF_TURN, FORCED_IDS, TOKEN_IDS, TokenIds
 from cutaway.tokens.tokenizer import BYTE_OF, Message, Tokenizer
 
@@ -223,11 +225,17 @@ class ForeignTokenizer(Tokenizer):
         With `tools`, those that can be called, by the template for that. What the messages and tools say never becomes
         a special token.
         """
+        return self._chat(messages, generate=generate, tools=tools)[0]
+
+    def _chat(
+        self, messages: Sequence[Message], *, generate: bool, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[list[int], list[bool]]:
+        """Ids of a conversation, and for each whether the template marks some of its characters as the assistant's."""
         template = self.tool_template if tools else self.chat_template
         if not template:
             raise BadInput("this model has no chat template; let it go on with a text (`cutaway generate`)")
         by_id = {id_: name for name, id_ in self.special.items()}
-        text = render(
+        text, spans = render(
             template,
             [self._guard.put(message) for message in messages],
             generate=generate,
@@ -235,28 +243,52 @@ class ForeignTokenizer(Tokenizer):
             bos_token=by_id.get(self.begin if self.begin is not None else -1, ""),
             eos_token=by_id.get(self.end_of_turn, ""),
         )
+        marked = np.zeros(len(text) + 1, bool)
+        for start, end in spans:
+            marked[start:end] = True
         ids: list[int] = []
-        marks = "|".join(map(re.escape, sorted(self._guard.names, key=len, reverse=True)))
-        # Every other piece is a mark.
-        for i, piece in enumerate(re.split(f"({marks})", text) if marks else [text]):
+        mask: list[bool] = []
+        at = 0
+        names = "|".join(map(re.escape, sorted(self._guard.names, key=len, reverse=True)))
+        # Every other piece is a special token's name.
+        for i, piece in enumerate(re.split(f"({names})", text) if names else [text]):
             if i % 2:
                 ids.append(self.special[piece])
+                mask.append(bool(marked[at : at + len(piece)].any()))
             elif piece:
-                ids += self.encode(self._guard.off(piece))
+                some, theirs = self._piece(piece, marked[at : at + len(piece)])
+                ids += some
+                mask += theirs
+            at += len(piece)
         if not ids:
             raise BadInput("this model's chat template makes nothing of these messages")
         # Some templates write the token that begins a text, and some leave it to the tokenizer.
         alone = self.backend.encode("", add_special_tokens=self.joins).ids
         if self.begins_chats and self.begin is not None:
             alone = [self.begin]
-        return ids if not alone or ids[:1] == alone[:1] else [alone[0], *ids]
+        return (ids, mask) if not alone or ids[:1] == alone[:1] else ([alone[0], *ids], [False, *mask])
+
+    def _piece(self, text: str, marked: NDArray[np.bool_]) -> tuple[list[int], list[bool]]:
+        """Ids of a guarded text, and for each whether some of its characters are marked (`[character]`)."""
+        plain = self._guard.off(text)
+        if not marked.any():
+            ids = self.encode(plain)
+            return ids, [False] * len(ids)
+        kept = marked[[character != GUARD for character in text]]
+        encoding = self.backend.encode(plain, add_special_tokens=False)
+        return encoding.ids, [bool(kept[start:end].any()) for start, end in encoding.offsets]
 
     @cached_property
     def _guard(self) -> Guard:
         return Guard(self.special)
 
     def encode_chat_masked(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-        """Ids of a conversation, and for each whether the assistant writes it: found by rendering turn by turn."""
+        """Ids of a conversation, and for each whether the assistant writes it.
+
+        Templates that mark that are believed; of others it is found by rendering turn by turn.
+        """
+        if marks(self.chat_template):
+            return self._chat(messages, generate=False)
         ids: list[int] = []
         mask: list[bool] = []
         for i, message in enumerate(messages):
