@@ -6,6 +6,10 @@ export type View = 'talk' | 'watch' | 'inside' | 'tokens' | 'atlas';
 
 const VIEWS: readonly View[] = ['talk', 'watch', 'inside', 'tokens', 'atlas'];
 
+export type Answers = 'text' | 'tokens' | 'colours';
+
+const ANSWERS: readonly Answers[] = ['text', 'tokens', 'colours'];
+
 export interface Place {
   view: View;
   /** null: the server's first model. */
@@ -17,7 +21,8 @@ export interface Place {
   /** null: another one for every answer. */
   seed: number | null;
   system: string;
-  colour: boolean;
+  /** How answers are shown: with their markup, token by token, or with each token's probability as well. */
+  answers: Answers;
   /** The conversation that is open, where it is kept. */
   conversation: string | null;
   /** What the model reads under Inside. */
@@ -34,6 +39,11 @@ export interface Place {
   /** The runs that are watched, and which of their stages; none: the first run, its first stage with curves. */
   runs: string[];
   stage: string | null;
+  /** The word whose merges are replayed. */
+  word: string;
+  /** Under Embeddings: a word or a sum of words, and the words on the plane; empty: some that the vocabulary has. */
+  sum: string;
+  words: string;
   /** The page of the atlas that is open; null: its contents. */
   page: string | null;
 }
@@ -46,7 +56,7 @@ export const DEFAULTS: Place = {
   maxTokens: 256,
   seed: null,
   system: '',
-  colour: false,
+  answers: 'text',
   conversation: null,
   prompt: 'In the beginning God made the heaven and the',
   part: 'unembed',
@@ -57,6 +67,9 @@ export const DEFAULTS: Place = {
   without: [],
   runs: [],
   stage: null,
+  word: ' beginning',
+  sum: '',
+  words: '',
   page: null,
 };
 
@@ -103,7 +116,7 @@ export function read(search: string): Place {
     maxTokens: limit === 'all' ? null : (whole(limit, 1, 1_000_000) ?? DEFAULTS.maxTokens),
     seed: whole(query.get('seed'), 0, Number.MAX_SAFE_INTEGER) ?? null,
     system: query.get('system')?.slice(0, 4000) ?? '',
-    colour: query.get('colour') === '1',
+    answers: ANSWERS.find((each) => each === query.get('answers')) ?? DEFAULTS.answers,
     conversation: /^[0-9a-f]{32}$/.exec(query.get('conversation') ?? '')?.[0] ?? null,
     prompt: query.get('prompt')?.slice(0, 4000) ?? DEFAULTS.prompt,
     part: PART.exec(query.get('part') ?? '')?.[0] ?? DEFAULTS.part,
@@ -114,6 +127,9 @@ export function read(search: string): Place {
     without: (query.get('without') ?? '').split(',').filter((at) => /^\d{1,4}$/.test(at)).map(Number),
     runs: query.getAll('run').slice(0, 6),
     stage: query.get('stage')?.slice(0, 200) || null,
+    word: query.get('word')?.slice(0, 200) ?? DEFAULTS.word,
+    sum: query.get('sum')?.slice(0, 200) ?? '',
+    words: query.get('words')?.slice(0, 2000) ?? '',
     page: /^[a-z]{1,20}$/.exec(query.get('page') ?? '')?.[0] ?? null,
   };
 }
@@ -128,7 +144,7 @@ export function write(place: Place): string {
   if (place.maxTokens !== DEFAULTS.maxTokens) query.set('max_tokens', String(place.maxTokens ?? 'all'));
   if (place.seed !== null) query.set('seed', String(place.seed));
   if (place.system) query.set('system', place.system);
-  if (place.colour) query.set('colour', '1');
+  if (place.answers !== DEFAULTS.answers) query.set('answers', place.answers);
   if (place.conversation) query.set('conversation', place.conversation);
   if (place.prompt !== DEFAULTS.prompt) query.set('prompt', place.prompt);
   if (place.part !== DEFAULTS.part) query.set('part', place.part);
@@ -138,6 +154,9 @@ export function write(place: Place): string {
   if (place.without.length > 0) query.set('without', place.without.join(','));
   for (const run of place.runs) query.append('run', run);
   if (place.stage) query.set('stage', place.stage);
+  if (place.word !== DEFAULTS.word) query.set('word', place.word);
+  if (place.sum) query.set('sum', place.sum);
+  if (place.words) query.set('words', place.words);
   if (place.page) query.set('page', place.page);
   if (place.edits.length > 0) query.set('edits', JSON.stringify(place.edits));
   const text = query.toString();
