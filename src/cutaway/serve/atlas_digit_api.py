@@ -29,7 +29,7 @@ WAY = Way(batch=32, rate=1.0, passes=40, fading=True)
 """How one is trained where no run has one: seconds on 4,000 images."""
 
 
-class SampleShape(BaseModel):
+class DigitSample(BaseModel):
     """An image that the network was tested on."""
 
     label: int
@@ -51,7 +51,7 @@ class NetworkShape(BaseModel):
     sizes: list[int]
     """Inputs, and neurons of each layer."""
     parameters: int
-    samples: list[SampleShape]
+    samples: list[DigitSample]
 
 
 class DigitRequest(Request):
@@ -95,7 +95,7 @@ def atlas_digit_routes(service: Service) -> APIRouter:
             sizes=sizes,
             parameters=parameter_count(sizes),
             samples=[
-                SampleShape(label=int(label), pixels=np.rint(255 * image).astype(int).ravel().tolist())
+                DigitSample(label=int(label), pixels=np.rint(255 * image).astype(int).ravel().tolist())
                 for image, label in zip(kept.x, kept.y, strict=True)
             ],
         )
