@@ -111,7 +111,7 @@ def create_app(
 
 
 def _say_what_is_sent(app: FastAPI) -> None:
-    """Leave FastAPI's own answer to bad requests, 422, out of the OpenAPI document: here they are 400."""
+    """Mend what FastAPI says of bad requests, which are 400 here and not 422, and of streams."""
     described = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -119,8 +119,26 @@ def _say_what_is_sent(app: FastAPI) -> None:
         for path in document["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+                for status, response in operation["responses"].items():
+                    content = response.get("content", {})
+                    if "text/event-stream" not in content:
+                        continue
+                    if status >= "400":  # a refusal is JSON where the answer is a stream, too
+                        content["application/json"] = content.pop("text/event-stream")
+                    elif schema := content["text/event-stream"].pop("schema", None):
+                        content["text/event-stream"]["itemSchema"] = _one_event(schema, document)
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
         return document
 
     app.openapi = openapi
+
+
+def _one_event(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """What one event of a stream is, in OpenAPI 3.2's words: its data is a string, which holds JSON."""
+    kinds: list[dict[str, Any]] = []
+    for each in schema.get("anyOf", ()):
+        kind = document["components"]["schemas"][each["$ref"].rsplit("/", 1)[1]]
+        data = {"type": "string", "contentMediaType": "application/json", "contentSchema": kind["properties"]["data"]}
+        kinds.append({**kind, "properties": {**kind["properties"], "data": data}})
+    return {"anyOf": kinds} if kinds else {}

@@ -17,7 +17,7 @@ from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
 from cutaway.serve.looking import MAX_READ, Ids, looked_into
 from cutaway.serve.page_api import TokenShape, token_shape
-from cutaway.serve.requests import ModelName, Request
+from cutaway.serve.requests import ModelName, Request, examples
 from cutaway.serve.service import Service
 
 MAX_DEEP = 64
@@ -50,12 +50,16 @@ class DepthRequest(ReadRequest):
 class WindowRequest(ReadRequest):
     """POST /api/atlas/window: the last tokens, each predicted from no more than `window` tokens before it."""
 
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "window": 2, "last": 1})
+
     window: Annotated[int, Field(ge=1, le=MAX_READ)]
     last: Annotated[int, Field(ge=1, le=MAX_READ)]
 
 
 class StepsRequest(ReadRequest):
     """POST /api/atlas/steps: the next tokens, greedily, with the KV cache and without it."""
+
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "most": 2})
 
     most: Annotated[int, Field(ge=1, le=MAX_STEPS)] = 8
 
