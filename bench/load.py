@@ -53,12 +53,13 @@ class Found:
 class Server:
     """`cutaway serve` in a process of its own."""
 
-    def __init__(self, model: str, port: int, directory: Path) -> None:
+    def __init__(self, model: str, port: int, directory: Path, history: Path | None = None) -> None:
         self.model, self.port, self.directory = model, port, directory
+        self.history = ["--history", str(history)] if history else ["--no-history"]
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cutaway", "serve", self.model, "--no-history", "--port", str(self.port)]
+        command = [sys.executable, "-m", "cutaway", "serve", self.model, *self.history, "--port", str(self.port)]
         command += ["--log", str(self.directory / "log.jsonl")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
