@@ -123,6 +123,7 @@ def test_what_can_be_started(http: Any, live: Any) -> None:
     assert plans["demo", True] == {"recipe": "demo", "of_run": True, "seed": 1, "tokens": 90_000_000, "depth": None}
     assert plans["scaling", False]["tokens"] is None
     assert ("shakespeare", False) not in plans  # it needs a text
+    assert ("web", False) not in plans  # and this one pages
     (live.run.parent / "text.txt").unlink()
     assert ("demo", True) not in {(p["recipe"], p["of_run"]) for p in http.get("/api/runs/recipes").json()["recipes"]}
 

@@ -178,10 +178,12 @@ def _written(path: Path) -> Generator[None]:
 
 
 def _plan(name: str, path: Path, *, of_run: bool) -> Plan | None:
-    """What can be set of a recipe; None if it cannot be read, or reads files that are not named in it or not there."""
+    """What can be set of a recipe; None if it cannot be read, or reads files that it does not name or that are gone."""
     try:
         recipe, stages = read_recipe(path, [])
         if not all(file.exists() for stage in stages for file in stage.files(recipe)):
+            return None
+        if getattr(getattr(recipe, "corpus", None), "inputs", True) == ():  # of a crawl, which are no stage's files
             return None
     except BadInput:
         return None

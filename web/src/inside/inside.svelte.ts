@@ -1,12 +1,15 @@
 import { look } from '../api/client';
 import type { Edit, Look } from '../api/types';
 import { later } from '../state/later';
+import { models } from '../state/models.svelte';
 import { place } from '../state/place.svelte';
 import { Prompt } from '../state/prompt.svelte';
 
 /** One reading of a text by a model: what is read, what is looked at, and what is changed. */
 class Inside extends Prompt {
   look = $state.raw<Look | null>(null);
+  /** The model that `look` is of. */
+  seen = $state('');
 
   /** Tell the server of every change, once there is a pause. Call once, in a component. */
   override follow(): void {
@@ -17,8 +20,13 @@ class Inside extends Prompt {
         position: this.position, temperature: place.temperature, top_k: place.topK, top_p: place.topP,
       };
       const reading = this.reading;
-      return later(10, (signal) => look(reading, asked, signal), (found) => (this.look = found), this);
+      return later(10, (signal) => look(reading, asked, signal), (found) => this.take(found, reading.model), this);
     });
+  }
+
+  private take(found: Look, model: string): void {
+    this.look = found;
+    this.seen = model;
   }
 
   change(edit: Edit): void {
@@ -33,6 +41,10 @@ class Inside extends Prompt {
   isChanged(name: string, where: (number | null)[]): Edit | undefined {
     const same = JSON.stringify(where);
     return place.edits.find((edit) => edit.name === name && JSON.stringify(edit.place) === same);
+  }
+
+  protected override model(): string {
+    return models.looked;
   }
 
   protected override without(): number[] {

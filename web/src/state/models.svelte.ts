@@ -9,12 +9,19 @@ class Models {
   state = $state<'loading' | 'ready' | 'locked' | 'failed'>('loading');
   error = $state('');
 
-  /** The model that is asked: the one in the URL, if the server has it, else the server's first. */
-  current = $derived.by((): string => {
-    const first = this.families[0]?.id ?? '';
-    const known = this.families.some((f) => f.id === place.model || f.stages.some((s) => s.id === place.model));
-    return place.model && known ? place.model : first;
+  /** The model in the URL, with the step after "@" where it is one that was kept on the way of its training. */
+  private named = $derived.by((): { id: string; step: string } | null => {
+    const known = (id: string): boolean => this.families.some((f) => f.id === id || f.stages.some((s) => s.id === id));
+    const [, id, step] = /^(.+)@(\d+)$/.exec(place.model ?? '') ?? [];
+    if (place.model && known(place.model)) return { id: place.model, step: '' };
+    return id && step && known(id) ? { id, step } : null;
   });
+
+  /** The model that is asked: the one in the URL, if the server has it, else the server's first. */
+  current = $derived(this.named?.id ?? this.families[0]?.id ?? '');
+
+  /** The model that is looked into, which may be one that was kept on the way. */
+  looked = $derived(this.named?.step ? `${this.named.id}@${this.named.step}` : this.current);
 
   family = $derived(
     this.families.find((f) => f.id === this.current || f.stages.some((s) => s.id === this.current)) ?? null,

@@ -19,7 +19,7 @@ export class Prompt {
   names = $derived(this.tokens.map(({ token }) => (token.mark ? markName(token) : visible(token))));
   position = $derived(Math.max(0, Math.min(place.at ?? Infinity, this.tokens.length - 1)));
   reading = $derived<Reading>({
-    model: models.current,
+    model: this.model(),
     tokens: this.tokens.map(({ token }) => token.id),
     edits: this.edits(),
   });
@@ -30,6 +30,11 @@ export class Prompt {
       const [model, text] = [models.current, place.prompt];
       return later(80, (signal) => readText(model, text, signal), (read) => (this.text = read), this);
     });
+  }
+
+  /** The model that reads. */
+  protected model(): string {
+    return models.current;
   }
 
   /** Places of the text that are left out. */

@@ -1,5 +1,6 @@
 import { curves, runs, samples } from '../api/client';
-import type { Run, Sample } from '../api/types';
+import { log } from '../api/runs';
+import type { Run, Sample, StageOfRun } from '../api/types';
 import { place } from '../state/place.svelte';
 
 /** Seconds between two looks at a run that is being made. */
@@ -11,11 +12,17 @@ interface Known {
   next: number;
 }
 
+/** Whether there is something to see of a stage. */
+export const canOpen = (stage: StageOfRun): boolean => stage.metrics || stage.corpus || stage.tokenizer;
+
 /** The runs there are, and the curves of those that are watched, kept up to date while somebody looks. */
 class Watched {
   runs = $state.raw<Run[]>([]);
   known = $state.raw<Record<string, Known>>({});
   samples = $state.raw<Sample[]>([]);
+  /** The last lines of runs that were begun from the page. */
+  logs = $state.raw<Record<string, string[]>>({});
+  private wasAlive = new Set<string>();
   error = $state('');
   loaded = $state(false);
 
@@ -24,11 +31,19 @@ class Watched {
     return named.length > 0 ? named : this.runs.slice(0, 1);
   });
 
-  /** The stages that have curves in any of the runs that are watched. */
+  /** The stages that have curves in any of the runs that are watched, and that whose curves are drawn. */
   stages = $derived([
     ...new Set(this.chosen.flatMap((run) => run.stages.filter((each) => each.metrics).map((each) => each.name))),
   ]);
   stage = $derived(place.stage && this.stages.includes(place.stage) ? place.stage : (this.stages[0] ?? ''));
+
+  /** The stage that is open in Watch, which may have no curves, and what there is to see of it. */
+  opened = $derived.by((): { stage: string; shows: 'curves' | 'corpus' | 'tokenizer' } => {
+    const all = this.chosen.flatMap((run) => run.stages);
+    const stage = all.find((each) => each.name === place.stage && (each.corpus || each.tokenizer));
+    if (!stage || this.stages.includes(stage.name)) return { stage: this.stage, shows: 'curves' };
+    return { stage: stage.name, shows: stage.corpus ? 'corpus' : 'tokenizer' };
+  });
 
   /** Look now, and again while the component lives. Call once, in a component. */
   follow(): void {
@@ -47,6 +62,7 @@ class Watched {
             const written = names[0] ? await samples(names[0], stage) : [];
             if (!over) this.samples = written;
           }
+          for (const name of names) if (!over) await this.written(name);
           this.error = '';
         } catch (error) {
           if (!over) this.error = error instanceof Error ? error.message : String(error);
@@ -60,6 +76,16 @@ class Watched {
         clearTimeout(timer);
       };
     });
+  }
+
+  /** The end of a run's log, where it has one: of what is at work, or went wrong. */
+  private async written(name: string): Promise<void> {
+    const run = this.runs.find((each) => each.name === name);
+    if (!run?.log || (name in this.logs && !run.alive && !this.wasAlive.has(name))) return;
+    if (run.alive) this.wasAlive.add(name);
+    else this.wasAlive.delete(name);
+    const lines = await log(name);
+    if (lines.join('\n') !== this.logs[name]?.join('\n')) this.logs = { ...this.logs, [name]: lines };
   }
 
   /** What was written since the last look. */
