@@ -3,8 +3,9 @@
     .venv/bin/python bench/api.py                      # 20,000 to a random model; takes an hour or so
     .venv/bin/python bench/api.py --examples 500 runs/demo
 
-`schemathesis` makes them, in part from the document's own examples. It fails (exit code 1) on any 5xx, on a status, a type or a shape that the document does not
-name, where a request that the document forbids is carried out, and where a field was never in a request that was.
+`schemathesis` makes them, some from the document's own examples. It fails (exit code 1) on any 5xx, on a status, a type
+or a shape that the document does not name, where a request that the document forbids is carried out, and where a field
+was never in a request that was.
 """
 
 from __future__ import annotations

@@ -127,6 +127,7 @@ def _say_what_is_sent(app: FastAPI) -> None:
                         content["application/json"] = content.pop("text/event-stream")
                     elif schema := content["text/event-stream"].pop("schema", None):
                         content["text/event-stream"]["itemSchema"] = _one_event(schema, document)
+                        content["text/event-stream"]["x-parsed"] = schema  # for those who write types of it
         for name in ("HTTPValidationError", "ValidationError"):
             document["components"]["schemas"].pop(name, None)
         return document
