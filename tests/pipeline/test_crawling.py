@@ -85,6 +85,13 @@ def test_the_page_holds_what_pages_said_as_text(run: Path) -> None:
     assert "alert(1)" in page, "the spam is among the samples"
 
 
+def test_the_page_says_which_file_could_not_be_read_and_compares_rules_in_one_table(run: Path) -> None:
+    page = (run / "report.html").read_text()
+    assert re.search(r'<th class="text">Such as</th>.*<td class="text where">[^<]*broken\.pdf[^<]*</td>', page)
+    assert page.count("<th>Rule</th>") == 1
+    assert "<small>Near duplicates</small>" in page
+
+
 def test_every_figure_of_the_funnel_is_what_the_files_hold(run: Path) -> None:
     stats = json.loads((run / "corpus" / "stats.json").read_bytes())
     tables = [pq.read_table(path) for path in sorted((run / "corpus").glob("train-*.parquet"))]

@@ -117,7 +117,7 @@ def summary_of(stats: Stats) -> str:
     if worst[0]:
         text += f" {worst[1]} took the most, {worst[0]:,}."
     if skipped:
-        text += f" {skipped:,} could not be read or broke a step."
+        text += f" What could not be read or broke a step: {skipped:,}."
     return text
 
 
@@ -140,15 +140,15 @@ FUNNEL_HEAD = ["Step", "Pages in", "Out", "Passed", "MB in", "MB out"]
 
 
 def language_rows(stats: Stats) -> list[list[str]]:
-    """The commonest languages: pages identified, in the corpus, MB in the corpus."""
+    """The commonest languages: pages identified, in the corpus, kB in the corpus."""
     rows = sorted(stats["languages"].items(), key=lambda item: (-item[1][0], item[0]))[:TOP]
-    return [[name, f"{seen:,}", f"{kept:,}", f"{size / 1e6:,.2f}"] for name, (seen, kept, size) in rows]
+    return [[name, f"{seen:,}", f"{kept:,}", f"{size / 1e3:,.1f}"] for name, (seen, kept, size) in rows]
 
 
 def domain_rows(stats: Stats) -> list[list[str]]:
-    """The domains of most documents: pages read, in the corpus, MB in the corpus."""
+    """The domains of most documents: pages read, in the corpus, kB in the corpus."""
     return [
-        [name, f"{seen:,}", f"{kept:,}", f"{size / 1e6:,.2f}"] for name, seen, kept, size in stats["domains"]["top"]
+        [name, f"{seen:,}", f"{kept:,}", f"{size / 1e3:,.1f}"] for name, seen, kept, size in stats["domains"]["top"]
     ]
 
 
@@ -161,8 +161,8 @@ def markdown_of(findings: Findings, stats: Stats, tokens: Mapping[str, Any] | No
         ("The funnel", FUNNEL_HEAD, funnel_rows(stats), 1),
         ("What each rule removed", ["Step", "Rule", "Pages"], rules, 2),
         ("What could not be read", ["Reason", "Records"], skipped, 1),
-        ("Languages", ["Language", "Pages", "Kept", "MB kept"], language_rows(stats), 1),
-        ("Domains", ["Domain", "Pages", "Kept", "MB kept"], domain_rows(stats)[:TOP], 1),
+        ("Languages", ["Language", "Pages", "Kept", "kB kept"], language_rows(stats), 1),
+        ("Domains", ["Domain", "Pages", "Kept", "kB kept"], domain_rows(stats)[:TOP], 1),
         ("Lengths", ["Characters", "Documents"], [(k, f"{v:,.0f}") for k, v in lengths(stats["lengths"]).items()], 1),
     ]
     parts = [f"# The corpus of {cell(findings.name)}", summary_of(stats), *counted]
@@ -229,18 +229,23 @@ def _rules(stats: Stats) -> str:
     if not rules:
         return ""
     most = max(count for _, _, count, _, _ in rules)
-    parts: list[str] = []
+    # One table, so that its bars begin at one place and can be compared.
+    cells = (row([_rule(step, rule), bar(count / most), f"{count:,}"]) for step, rule, count, _, _ in rules)
+    parts = [table(["Rule", "", "Pages"], cells)]
     for step in dict.fromkeys(step for step, *_ in rules):
         of_step = [one for one in rules if one[0] == step]
-        cells = (row([said(rule), bar(count / most), f"{count:,}"]) for _, rule, count, _, _ in of_step)
-        parts.append(f"<h3>{escape(TITLES.get(step, step))}</h3>" + table(["Rule", "", "Pages"], cells))
         items = "".join(_sample(rule, shown) for _, rule, _, _, samples in of_step for shown in samples[:SHOWN])
-        parts.append(f'<details><summary>Some of them</summary><ol class="samples">{items}</ol></details>')
+        summary = f"Some that went by {escape(TITLES.get(step, step))}"
+        parts.append(f'<details><summary>{summary}</summary><ol class="samples">{items}</ol></details>')
     notes = [
         "A page goes by the first rule that it breaks.",
-        "Below each step: pages, what was measured, and the limit.",
+        "Below the table: pages, what was measured, and the limit.",
     ]
     return section("What was removed", notes, "".join(parts))
+
+
+def _rule(step: str, rule: str) -> str:
+    return f'<td class="where">{said(rule)}<small>{escape(TITLES.get(step, step))}</small></td>'
 
 
 def _sample(rule: str, shown: Mapping[str, Any]) -> str:
@@ -251,12 +256,18 @@ def _sample(rule: str, shown: Mapping[str, Any]) -> str:
 
 
 def _skipped(stats: Stats) -> str:
-    rows = [[reason, f"{one['documents']:,}"] for reason, one in stats["skipped"].items()]
-    wheres = [str(one["sample"][0][1]["where"]) if one["sample"] else "" for one in stats["skipped"].values()]
-    cells = [[*texts, where] for texts, where in zip(rows, wheres, strict=True)]
-    return section(
-        "What could not be read", ["The run went on after it."], _table(["Reason", "Records", "Such as"], cells)
-    )
+    rows = [
+        row(
+            [
+                said(reason),
+                f"{one['documents']:,}",
+                f'<td class="text where">{said(str(one["sample"][0][1]["where"])) if one["sample"] else ""}</td>',
+            ]
+        )
+        for reason, one in sorted(stats["skipped"].items(), key=lambda item: -item[1]["documents"])
+    ]
+    head = ["Reason", "Records", '<th class="text">Such as</th>']
+    return section("What could not be read", ["The run went on after it."], table(head, rows))
 
 
 def _languages(stats: Stats) -> str:
@@ -265,13 +276,14 @@ def _languages(stats: Stats) -> str:
         return ""
     seen = {name: counts[0] for name, counts in stats["languages"].items()}
     drawn = bars({name: seen[name] for name, *_ in rows[:12]}, "Pages by language")
-    head = ["Language", "Pages", "Kept", "MB kept"]
+    head = ["Language", "Pages", "Kept", "kB kept"]
     return section("Languages", ["Of every page that had text."], charts([drawn]) + _table(head, rows))
 
 
 def _domains(stats: Stats) -> str:
     notes = [f"{stats['domains']['count']:,} in all."]
-    return section("Domains", notes, _table(["Domain", "Pages", "Kept", "MB kept"], domain_rows(stats)[:TOP]))
+    rows = (row([f'<td class="where">{said(name)}</td>', *counts]) for name, *counts in domain_rows(stats)[:TOP])
+    return section("Domains", notes, table(["Domain", "Pages", "Kept", "kB kept"], rows))
 
 
 def _lengths(stats: Stats, tokens: Mapping[str, Any] | None) -> str:
@@ -286,7 +298,7 @@ def _clusters(stats: Stats) -> str:
     if not clusters or not clusters["count"]:
         return ""
     sizes = clusters["sizes"]
-    drawn = bars({f"{size} pages": count for size, count in list(sizes.items())[:12]}, "Clusters by size")
+    drawn = bars({f"of {size} pages": count for size, count in list(sizes.items())[:12]}, "Clusters by size")
     parts = [charts([drawn])]
     for one in clusters["to_read"]:
         items = "".join(
@@ -297,4 +309,4 @@ def _clusters(stats: Stats) -> str:
         parts.append(
             f'<details><summary>{one["size"]:,} pages alike</summary><ol class="samples">{items}</ol></details>'
         )
-    return section("Near duplicates", [f"{clusters['count']:,} clusters; of each, one page stays."], "".join(parts))
+    return section("Near duplicates", [f"In all {clusters['count']:,}; of each, one page stays."], "".join(parts))

@@ -113,7 +113,7 @@ class Generation(Extension):
         """What stands between the two tags, with a note of how far the text is before and after it."""
         line = next(parser.stream).lineno
         body = nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True))
-        opened, closed = (nodes.Output([self.call_method(name)]) for name in ("opens", "closes"))
+        opened, closed = (nodes.Output([self.call_method(note.__name__)]) for note in (self.opens, self.closes))
         return [node.set_lineno(line) for node in (opened, body, closed)]
 
     @staticmethod
