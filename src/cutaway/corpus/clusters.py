@@ -10,21 +10,17 @@ import numpy as np
 
 from cutaway.corpus.funnel import beginning
 from cutaway.corpus.segments import read_segment, segment_path
-from cutaway.corpus.steps.near_duplicates import largest_clusters
+from cutaway.corpus.steps.near_duplicates import CLUSTER, largest_clusters
 
 SHOWN = 12
 """The largest clusters are shown."""
 MEMBERS = 4
 """Pages of each."""
 
-RECORD = np.dtype([("kept", "<u8"), ("page", "<u8"), ("similarity", "<f4")])
-"""A line of clusters.bin: the page that stays, one that is like it, and how like. A page is its segment's number,
-shifted by 32 bits, and its place in that."""
-
 
 def _records(signatures: Path) -> Any:
     path = signatures / "clusters.bin"
-    return np.memmap(path, dtype=RECORD, mode="r") if path.stat().st_size else np.zeros(0, dtype=RECORD)
+    return np.memmap(path, dtype=CLUSTER, mode="r") if path.stat().st_size else np.zeros(0, dtype=CLUSTER)
 
 
 def similarity_of_removed(signatures: Path, number: int) -> dict[int, float]:

@@ -26,7 +26,9 @@ _BLOCK = 1 << 14
 """Pages whose signatures are compared at once."""
 _OPEN = 64
 """Files of whole signatures that are mapped at once."""
-_CLUSTER = np.dtype([("kept", "<u8"), ("page", "<u8"), ("similarity", "<f4")])
+CLUSTER = np.dtype([("kept", "<u8"), ("page", "<u8"), ("similarity", "<f4")])
+"""A line of clusters.bin: the page that stays, one that is like it, and how like. A page is its segment's number,
+shifted by 32 bits, and its place in that."""
 
 Pages = npt.NDArray[np.uint64]
 """Pages as one number each: the segment's number, shifted by 32 bits, and the place in it."""
@@ -131,7 +133,7 @@ def find_clusters(folder: Path) -> None:
     pages = (pairs[:, 0::2] << np.uint64(32)) | pairs[:, 1::2]
     members, places = np.unique(pages, return_inverse=True)
     kept = _first_of_each(len(members), places.reshape(-1, 2))
-    clusters = np.zeros(len(members), dtype=_CLUSTER)
+    clusters = np.zeros(len(members), dtype=CLUSTER)
     order = np.lexsort((members, kept))
     clusters["kept"], clusters["page"] = members[kept][order], members[order]
     clusters["similarity"] = WholeSignatures(folder).similarities(clusters["kept"], clusters["page"])
@@ -163,7 +165,7 @@ def removed_documents(folder: Path, number: int) -> npt.NDArray[np.uint32]:
 
 def largest_clusters(folder: Path, most: int, members: int) -> list[Cluster]:
     """The `most` largest clusters, with at most so many `members` each; of equally large ones, earlier ones first."""
-    clusters = np.fromfile(folder / "clusters.bin", dtype=_CLUSTER)
+    clusters = np.fromfile(folder / "clusters.bin", dtype=CLUSTER)
     _, starts, sizes = np.unique(clusters["kept"], return_index=True, return_counts=True)
     found: list[Cluster] = []
     for place in np.argsort(-sizes, kind="stable")[:most].tolist():
