@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, GetJsonSchemaHandler, TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 from typing_extensions import TypedDict
 
 from cutaway.serve.shapes import ErrorShape
@@ -20,6 +23,8 @@ class StartShape(BaseModel):
     prompt_tokens: int
     context: int
     """How many tokens the model can take in at once."""
+    left_out: int
+    """Messages that the model did not read, because the context is too small for all: the oldest."""
 
 
 class ToolUseShape(BaseModel):
@@ -86,7 +91,19 @@ class KeptDetail(TypedDict, total=False):
     finish: Finish
     prompt_tokens: int
     context: int
+    left_out: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Described:
+    """In the OpenAPI document, a value is of this type; what it is held to here is another."""
+
+    type: Any
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of that type."""
+        return handler(TypeAdapter(self.type).core_schema)
 
 
 def told(event: ChatEvent) -> dict[str, str]:

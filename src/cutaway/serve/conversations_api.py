@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi import Request as HTTPRequest
 from fastapi.responses import Response
-from pydantic import BaseModel, SkipValidation, StringConstraints
+from pydantic import BaseModel, StringConstraints
 from starlette.concurrency import run_in_threadpool
 
 from cutaway.assistant.conversations import Conversation, Conversations
-from cutaway.serve.chat_events import KeptDetail
+from cutaway.runs import BadInput
+from cutaway.serve.chat_events import Described, KeptDetail
 from cutaway.serve.errors import ApiError
 from cutaway.serve.requests import Request, examples
 from cutaway.serve.service import Service
@@ -60,8 +62,8 @@ class TurnShape(BaseModel):
     text: str
     model: str | None
     state: str
-    detail: SkipValidation[KeptDetail]
-    """As it was kept, by this server."""
+    detail: Annotated[Mapping[str, Any], Described(KeptDetail)]
+    """As it was kept, by this server: not looked through again."""
     created: datetime
 
 
@@ -105,12 +107,13 @@ def conversation_routes(service: Service) -> APIRouter:
             kept=True, conversations=[SummaryShape.model_validate(row, from_attributes=True) for row in rows]
         )
 
-    @router.get("/{conversation}")
-    async def get(request: HTTPRequest, conversation: Id) -> ConversationShape:
+    @router.get("/{conversation}", response_model=ConversationShape)
+    async def get(request: HTTPRequest, conversation: Id) -> Response:
         row = await run_in_threadpool(store().get, owner_of(request), conversation)
         found(row, conversation)
         assert row is not None
-        return ConversationShape.model_validate(row, from_attributes=True)
+        # It can be long, and what was kept by this server need not be looked at again.
+        return Response(await run_in_threadpool(_whole, row), media_type="application/json")
 
     @router.patch("/{conversation}", status_code=204)
     async def rename(request: HTTPRequest, conversation: Id, asked: RenameRequest) -> None:
@@ -137,6 +140,10 @@ def conversation_routes(service: Service) -> APIRouter:
         return Response(text, media_type=media, headers=headers)
 
     return router
+
+
+def _whole(conversation: Conversation) -> bytes:
+    return json.dumps(asdict(conversation), default=datetime.isoformat, ensure_ascii=False).encode()
 
 
 def owner_of(request: HTTPRequest) -> str:
@@ -186,10 +193,16 @@ class Keeper:
     def ask(self, question: str) -> None:
         """Keep the question. Raises `BadInput` where it cannot be."""
         place = self.place
-        if not self.store.has(self.owner, place.conversation, place.question):
+        if self.store.has(self.owner, place.conversation, place.question):
+            return
+        try:
             self.store.keep(
                 self.owner, place.conversation, turn=place.question, parent=place.parent, role="user", text=question
             )
+        except BadInput:
+            # Two models are asked at once, and the other one's request was quicker.
+            if not self.store.has(self.owner, place.conversation, place.question):
+                raise
 
     def end(self) -> None:
         """Keep the answer as far as it came; one without a token is none."""

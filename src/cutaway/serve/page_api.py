@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
@@ -34,8 +34,9 @@ from cutaway.serve.chat_events import (
 )
 from cutaway.serve.conversations_api import Keeper, KeptIn, owner_of
 from cutaway.serve.errors import ApiError, describe_failure
+from cutaway.serve.fitting import Fitted, fitted
 from cutaway.serve.gate import REPORT_POLICY, SESSION_COOKIE, Access
-from cutaway.serve.limits import MAX_TOKENIZE, SHOWN_ALTERNATIVES
+from cutaway.serve.limits import MAX_TOKENIZE, MAX_TOKENS, SHOWN_ALTERNATIVES
 from cutaway.serve.messages import Messages
 from cutaway.serve.parts import THINK, THOUGHT
 from cutaway.serve.requests import ModelName, Request, SamplingRequest, examples
@@ -102,6 +103,29 @@ class TokenizeRequest(Request):
         return self
 
 
+class ContextRequest(Request):
+    """POST /api/context: a conversation, and how long the next answer may be."""
+
+    model_config = examples({"model": "demo", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 16})
+
+    model: ModelName
+    messages: Messages
+    max_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS)] | None = None
+
+
+class ContextShape(BaseModel):
+    """Answer to POST /api/context. All but `left_out` are numbers of tokens."""
+
+    context: int
+    """How many tokens the model can take in at once."""
+    all: int
+    """The whole conversation."""
+    read: int
+    """The part of it that is read before the answer."""
+    left_out: int
+    """Messages that are not read: the oldest, but for the system's."""
+
+
 class ChatRequest(SamplingRequest):
     """POST /api/chat."""
 
@@ -148,6 +172,12 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         lm = (await service.served(asked.model, request)).lm
         return await run_in_threadpool(_tokenized, lm, asked)
 
+    @router.post("/api/context")
+    async def context(request: HTTPRequest, asked: ContextRequest) -> ContextShape:
+        """How a conversation lies in the model's context."""
+        lm = (await service.served(asked.model, request)).lm
+        return await run_in_threadpool(_context, lm, asked)
+
     @router.post("/api/chat", status_code=200, response_class=AnswerStream, responses={200: {"model": ChatEvent}})
     async def chat(request: HTTPRequest, asked: ChatRequest) -> Response:
         """Server-sent events: `start`, then `token` and `tool` as they come, then `done` or `error`."""
@@ -156,7 +186,9 @@ def page_routes(service: Service, access: Access) -> APIRouter:
         keeper = None
         if asked.keep and service.conversations:
             keeper = Keeper(service.conversations, owner_of(request), asked.keep, served.name)
-        prompt = await run_in_threadpool(chat_prompt, lm, [message.plain() for message in asked.messages])
+        told = [message.plain() for message in asked.messages]
+        fits = await run_in_threadpool(fitted, lm, told, asked.max_tokens)
+        prompt = fits.prompt
         beginning = Beginning(lm.tokenizer, asked.begun)
         begun = token_ids(lm, beginning.tokens)
         room = service.room(served, len(prompt) + len(begun), asked.max_tokens, "messages")
@@ -172,9 +204,9 @@ def page_routes(service: Service, access: Access) -> APIRouter:
             among=served.caller.name,
         )
         if keeper:
-            await run_in_threadpool(keeper.ask, asked.messages[-1].plain()["content"] or "")
+            await run_in_threadpool(keeper.ask, told[-1]["content"] or "")
         answering = await service.ask(request, served, [wanted])
-        events = _chat_events(lm, prompt, beginning, answering, keeper)
+        events = _chat_events(lm, fits, beginning, answering, keeper)
         return AnswerStream(events, answering, service.limits.read_seconds)
 
     @router.post("/api/session")
@@ -205,13 +237,20 @@ def _tokenized(lm: LanguageModel, asked: TokenizeRequest) -> TokensShape:
     return TokensShape(tokens=[token_shape(lm, id_) for id_ in ids], context=lm.config.context)
 
 
+def _context(lm: LanguageModel, asked: ContextRequest) -> ContextShape:
+    messages = [message.plain() for message in asked.messages]
+    fits = fitted(lm, messages, asked.max_tokens)
+    whole = len(chat_prompt(lm, messages)) if fits.left_out else len(fits.prompt)
+    return ContextShape(context=lm.config.context, all=whole, read=len(fits.prompt), left_out=fits.left_out)
+
+
 async def _chat_events(
-    lm: LanguageModel, prompt: Sequence[int], beginning: Beginning, answering: Answering, keeper: Keeper | None
+    lm: LanguageModel, fits: Fitted, beginning: Beginning, answering: Answering, keeper: Keeper | None
 ) -> AsyncIterator[dict[str, str]]:
     began = time.perf_counter()
     # Some templates open the reasoning themselves.
-    thinking = lm.tokenizer.decode(prompt[-8:]).rstrip().endswith(THINK)
-    start = StartShape(prompt_tokens=len(prompt), context=lm.config.context)
+    thinking = lm.tokenizer.decode(fits.prompt[-8:]).rstrip().endswith(THINK)
+    start = StartShape(prompt_tokens=len(fits.prompt), context=lm.config.context, left_out=fits.left_out)
     yield told(StartEvent(event="start", data=start))
     try:
         async for event in _followed(answering, beginning):

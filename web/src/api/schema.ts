@@ -84,7 +84,6 @@ export interface components {
         ArrowShape: {
             start: number;
             end: number;
-            route: number[][];
         };
         /** @description The run that was started, resumed or asked to stop. */
         BegunShape: {
@@ -177,6 +176,31 @@ export interface components {
             };
             next: components["schemas"]["ChoiceShape"][];
         };
+        /**
+         * @description POST /api/context: a conversation, and how long the next answer may be.
+         * @example {
+         *       "max_tokens": 16,
+         *       "messages": [
+         *         {
+         *           "content": "Hi",
+         *           "role": "user"
+         *         }
+         *       ],
+         *       "model": "demo"
+         *     }
+         */
+        ContextRequest: {
+            model: string;
+            messages: components["schemas"]["Message"][];
+            max_tokens?: number | null;
+        };
+        /** @description Answer to POST /api/context. All but `left_out` are numbers of tokens. */
+        ContextShape: {
+            context: number;
+            all: number;
+            read: number;
+            left_out: number;
+        };
         /** @description Answer to GET /api/conversations/{id}: all branches, turns in the order in which they were kept. */
         ConversationShape: {
             id: string;
@@ -253,6 +277,11 @@ export interface components {
             pixels: number[];
             /** @default true */
             drawn?: boolean;
+        };
+        /** @description An image that the network was tested on. */
+        DigitSample: {
+            label: number;
+            pixels: number[];
         };
         /** @description The last event. */
         DoneEvent: {
@@ -612,7 +641,7 @@ export interface components {
             accuracy: number;
             sizes: number[];
             parameters: number;
-            samples: components["schemas"]["cutaway__serve__atlas_digit_api__SampleShape"][];
+            samples: components["schemas"]["DigitSample"][];
         };
         /** @description POST /api/atlas/neuron: one neuron and what it reads. */
         NeuronRequest: {
@@ -746,9 +775,15 @@ export interface components {
             value?: number | string | null;
             threshold?: number | string | null;
         };
+        /** @description What the model wrote at one step. */
+        SampleShape: {
+            step: number;
+            prompt: string;
+            text: string;
+        };
         /** @description Answer to GET /api/runs/samples. */
         SamplesShape: {
-            samples: components["schemas"]["cutaway__serve__runs_api__SampleShape"][];
+            samples: components["schemas"]["SampleShape"][];
         };
         /** @description Answer to GET /api/atlas/scale. */
         ScaleShape: {
@@ -833,6 +868,7 @@ export interface components {
         StartShape: {
             prompt_tokens: number;
             context: number;
+            left_out: number;
         };
         /** @description One step done both ways. */
         StepShape: {
@@ -843,7 +879,18 @@ export interface components {
             recomputed: number;
             cache_bytes: number;
         };
-        /** @description POST /api/atlas/steps: the next tokens, greedily, with the KV cache and without it. */
+        /**
+         * @description POST /api/atlas/steps: the next tokens, greedily, with the KV cache and without it.
+         * @example {
+         *       "model": "demo",
+         *       "most": 2,
+         *       "tokens": [
+         *         10,
+         *         20,
+         *         30
+         *       ]
+         *     }
+         */
         StepsRequest: {
             model: string;
             tokens: number[];
@@ -1027,13 +1074,27 @@ export interface components {
                 prompt_tokens?: number;
                 /** Context */
                 context?: number;
+                /** Left Out */
+                left_out?: number;
                 /** Seconds */
                 seconds?: number;
             };
             /** Format: date-time */
             created: string;
         };
-        /** @description POST /api/atlas/window: the last tokens, each predicted from no more than `window` tokens before it. */
+        /**
+         * @description POST /api/atlas/window: the last tokens, each predicted from no more than `window` tokens before it.
+         * @example {
+         *       "last": 1,
+         *       "model": "demo",
+         *       "tokens": [
+         *         10,
+         *         20,
+         *         30
+         *       ],
+         *       "window": 2
+         *     }
+         */
         WindowRequest: {
             model: string;
             tokens: number[];
@@ -1060,17 +1121,6 @@ export interface components {
         /** @description Answer to POST /api/atlas/words. */
         WordsShape: {
             words: components["schemas"]["TokensOfWord"][];
-        };
-        /** @description An image that the network was tested on. */
-        cutaway__serve__atlas_digit_api__SampleShape: {
-            label: number;
-            pixels: number[];
-        };
-        /** @description What the model wrote at one step. */
-        cutaway__serve__runs_api__SampleShape: {
-            step: number;
-            prompt: string;
-            text: string;
         };
     };
     responses: never;
