@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import threading
@@ -14,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import Request as PageRequest
 
@@ -23,11 +25,14 @@ from cutaway.infer.generate import TextStream
 from cutaway.infer.handle import Handle
 from cutaway.infer.request import Busy, Closed, Ended, Noted, PromptRead, Request, Written
 from cutaway.infer.stopping import StopStrings
+from cutaway.runs import RunDirectory
+from cutaway.runs.manifest import Manifest, StageRecord
 from cutaway.serve import Limits, Offer, create_app
 from cutaway.serve.launch import listen, server
 from cutaway.serve.offers import Lazy
 from cutaway.serve.page import PAGE
 from cutaway.tokens import Tokenizer, TokenizerSettings, train_tokenizer
+from cutaway.tokens.shards import write_shard
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -350,3 +355,54 @@ def page(browser: Browser, live: Any, trouble: list[str], request: pytest.Fixtur
     yield page
     context.close()
     assert trouble == []
+
+
+@pytest.fixture
+def small_run(tokenizer: Tokenizer) -> Callable[[Path], list[int]]:
+    """Makes a run's files as its stages write them, small; gives the ids of its shard."""
+
+    def make(run: Path) -> list[int]:
+        manifest = Manifest.of_this_machine(seed=1)
+        manifest.stages["pretrain"] = StageRecord(state="finished", settings_hash="", started="", seconds=6.0)
+        manifest.write(RunDirectory(run))
+        one = {"documents": 3, "paragraphs": 5, "bytes": 400}
+        stats = {
+            "train": {"kjv": {"documents": 2, "paragraphs": 3, "bytes": 300}, "world": {**one, "bytes": 50}},
+            "heldout": {"kjv": {"documents": 1, "paragraphs": 1, "bytes": 60}},
+            "steps": [
+                {"step": "read", "sources": {"kjv": one}},
+                {"step": "held out", "sources": {"kjv": {**one, "bytes": 60}}},
+            ],
+            "removed": {
+                "near duplicates": {
+                    "paragraphs": 1,
+                    "bytes": 20,
+                    "samples": [{"document": "kjv/1", "paragraph": "And so.", "kept": "And thus.", "similarity": 0.9}],
+                }
+            },
+        }
+        (run / "corpus").mkdir(parents=True, exist_ok=True)
+        (run / "corpus" / "stats.json").write_text(json.dumps(stats))
+        (run / "shards").mkdir()
+        ids = [int(id_) for id_ in torch.randint(0, tokenizer.vocab_size, (1000,)).tolist()]
+        write_shard(run / "shards" / "real.bin", [ids], vocab_size=tokenizer.vocab_size)
+        tokenizer.save(run / "tokenizer")
+        (run / "recipe.toml").write_text("[pretrain]\nrow_length = 64\n[pretrain.shares]\nreal = 3.0\nworld = 1.0\n")
+        (run / "pretrain").mkdir()
+        rows = [
+            {
+                "step": step,
+                "tokens": 1000 * step,
+                "seconds": 2.0 * step,
+                "loss": 6 / step,
+                "lr": 0.01,
+                "grad_norm": 0.5 * step,
+            }
+            for step in (1, 2, 3)
+        ]
+        samples = [{"step": step, "prompt": "In", "text": f" step {step}"} for step in (1, 3)]
+        (run / "pretrain" / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
+        (run / "pretrain" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return ids
+
+    return make

@@ -10,8 +10,11 @@ import torch
 from playwright.sync_api import Page, expect
 
 from cutaway.infer import LanguageModel
-from cutaway.model import ModelConfig, Transformer
+from cutaway.model import ModelConfig, Transformer, save_model
+from cutaway.runs import RunDirectory
+from cutaway.runs.manifest import Manifest, StageRecord
 from cutaway.tokens import Tokenizer
+from cutaway.train.snapshots import SNAPSHOTS
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -23,12 +26,23 @@ pytestmark = [
 VIEWS = {
     "view=talk": "Ask your model something",
     "view=watch": "Watch",
+    "view=watch&stage=corpus": "What is left",
+    "view=watch&stage=tokenizer": "A word, merge by merge",
     "view=tokens": "What the model reads",
     "view=inside": "What comes after",
+    "view=inside&model=demo:pretrain@1": "Through training",
     "view=inside&part=embed": "Embedding",
     "view=inside&part=blocks.0.attn": "Block 0: attention",
     "view=inside&part=blocks.0.mlp": "Block 0: MLP",
     "view=inside&part=blocks.1.stream": "The stream after block 1",
+    "view=atlas&page=stacking": "Every position, every depth",
+    "view=atlas&page=objective": "sum of the bars",
+    "view=atlas&page=data": "What is read in the end",
+    "view=atlas&page=loop": "Written at step",
+    "view=atlas&page=scale": "What other sizes take",
+    "view=atlas&page=inference": "the cache holds",
+    "view=atlas&page=decoding": "What each of them writes",
+    "view=atlas&page=context": "Each point reads",
 }
 
 
@@ -39,8 +53,24 @@ def lm(tokenizer: Tokenizer) -> LanguageModel:
 
 
 @pytest.fixture
-def live(serve_live: Any) -> Any:
-    return serve_live()
+def live(serve_live: Any, small_run: Any, lm: LanguageModel) -> Any:
+    live = serve_live()
+    small_run(live.run)
+    with_more(live.run, lm)
+    return live
+
+
+def with_more(run: Path, lm: LanguageModel) -> None:
+    """The stages that Watch opens beside the curves, a log, and a model kept on the way of training."""
+    manifest = Manifest.read(RunDirectory(run))
+    assert manifest
+    for stage in ("corpus", "tokenizer"):
+        manifest.stages[stage] = StageRecord(state="finished", settings_hash="", started="")
+    manifest.write(RunDirectory(run))
+    (run / "run.log").write_text("corpus\n  done in 0:01\n")
+    kept = run / "pretrain" / SNAPSHOTS / "step-000001"
+    save_model(lm.model, kept, token_ids=lm.tokenizer.token_ids)
+    lm.tokenizer.save(kept)
 
 
 @pytest.mark.parametrize("page", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True)
@@ -50,7 +80,7 @@ def test_axe_finds_nothing(page: Page, live: Any) -> None:
         page.goto(f"{live.url}/?{query}")
         expect(page.get_by_text(heading).first).to_be_visible()
         page.wait_for_timeout(400)
-        for summary in page.locator("figure summary").all():
+        for summary in page.locator("main summary").all():
             summary.click()
         page.evaluate(AXE.read_text())
         result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

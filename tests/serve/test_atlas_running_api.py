@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from cutaway.runs import RunDirectory
 from cutaway.runs.manifest import Manifest
 from cutaway.serve.atlas_corpus_api import MAX_SHOWN
 from cutaway.tokens import Tokenizer
-from cutaway.tokens.shards import write_shard
 from cutaway.train.planning import flops_a_token
 
 TEXT = "In the beginning God made the heaven"
@@ -139,41 +137,9 @@ def test_what_cannot_be_drawn(real: Any, path: str, body: dict[str, Any], messag
     assert message in post(real, path, 400, **{"tokens": [1, 2, 3], **body})["error"]["message"]
 
 
-def make_run(run: Path, tokenizer: Tokenizer) -> list[int]:
-    """A run's files as its stages write them, small."""
-    Manifest.of_this_machine(seed=1).write(RunDirectory(run))
-    one = {"documents": 3, "paragraphs": 5, "bytes": 400}
-    stats = {
-        "train": {"kjv": {"documents": 2, "paragraphs": 3, "bytes": 300}, "world": {**one, "bytes": 50}},
-        "heldout": {"kjv": {"documents": 1, "paragraphs": 1, "bytes": 60}},
-        "steps": [
-            {"step": "read", "sources": {"kjv": one}},
-            {"step": "held out", "sources": {"kjv": {**one, "bytes": 60}}},
-        ],
-        "removed": {
-            "near duplicates": {
-                "paragraphs": 1,
-                "bytes": 20,
-                "samples": [{"document": "kjv/1", "paragraph": "And so.", "kept": "And thus.", "similarity": 0.9}],
-            }
-        },
-    }
-    (run / "corpus").mkdir(parents=True, exist_ok=True)
-    (run / "corpus" / "stats.json").write_text(json.dumps(stats))
-    (run / "shards").mkdir()
-    ids = [int(id_) for id_ in torch.randint(0, tokenizer.vocab_size, (1000,)).tolist()]
-    write_shard(run / "shards" / "real.bin", [ids], vocab_size=tokenizer.vocab_size)
-    tokenizer.save(run / "tokenizer")
-    (run / "recipe.toml").write_text("[pretrain]\nrow_length = 64\n[pretrain.shares]\nreal = 3.0\nworld = 1.0\n")
-    (run / "pretrain").mkdir()
-    rows = [{"step": step, "tokens": 1000 * step, "seconds": 2.0 * step, "loss": 6 / step} for step in (1, 2, 3)]
-    (run / "pretrain" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return ids
-
-
-def test_a_runs_data(real: Any, tokenizer: Tokenizer) -> None:
+def test_a_runs_data(real: Any, small_run: Any) -> None:
     assert get(real, "corpus") == {"runs": [], "corpus": None}
-    ids = make_run(real.run, tokenizer)
+    ids = small_run(real.run)
     found = get(real, "corpus")
     assert found["runs"] == ["demo"]
     corpus = found["corpus"]
@@ -225,12 +191,12 @@ def test_held_out_text(real: Any) -> None:
     assert get(real, "heldout", model="demo") == {"document": "b", "text": "long " * 400}
 
 
-def test_operations_of_training(real: Any, lm: LanguageModel, tokenizer: Tokenizer) -> None:
+def test_operations_of_training(real: Any, lm: LanguageModel, small_run: Any) -> None:
     found = get(real, "scale", model="demo")
     assert found["parameters"] == lm.model.n_parameters()
     assert found["training"] is None
     assert found["sizes"][0]["hours"] is None
-    make_run(real.run, tokenizer)
+    small_run(real.run)
     found = get(real, "scale", model="demo")
     training = found["training"]
     assert (training["tokens"], training["seconds"], found["length"]) == (3000, 6.0, 64)
