@@ -98,16 +98,16 @@ def page_document() -> dict[str, Any]:
         named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(waiting.pop()))) - used
         used |= named
         waiting += [schemas[name] for name in sorted(named)]
-    shapes = {name: untitled(schemas[name]) for name in sorted(used)}
+    shapes = {name: bare(schemas[name]) for name in sorted(used)}
     return {**document, "paths": {}, "components": {"schemas": shapes}}
 
 
-def untitled(schema: dict[str, Any]) -> dict[str, Any]:
-    """A shape without the titles that repeat the names of its fields."""
+def bare(schema: dict[str, Any]) -> dict[str, Any]:
+    """A shape without its examples, and without the titles that repeat the names of its fields."""
     fields = {name: {**field} for name, field in schema.get("properties", {}).items()}
     for field in fields.values():
         field.pop("title", None)
-    plain = {key: value for key, value in schema.items() if key != "title"}
+    plain = {key: value for key, value in schema.items() if key not in ("title", "examples")}
     return {**plain, "properties": fields} if fields else plain
 
 

@@ -48,6 +48,7 @@ def turns(http: Any, conversation: str) -> list[dict[str, Any]]:
     return http.get(f"/api/conversations/{conversation}").json()["turns"]
 
 
+@pytest.mark.filterwarnings("error")
 def test_question_and_answer_are_kept_with_their_tokens(live: Any, tmp_path: Path) -> None:
     conversation = new_id()
     keep = place(conversation)

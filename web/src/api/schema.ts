@@ -102,27 +102,7 @@ export interface components {
             answer: number;
             norm: number;
         };
-        /**
-         * @description POST /api/chat.
-         * @example {
-         *       "keep": {
-         *         "answer": "22222222222222222222222222222222",
-         *         "conversation": "00000000000000000000000000000000",
-         *         "question": "11111111111111111111111111111111"
-         *       },
-         *       "max_tokens": 16,
-         *       "messages": [
-         *         {
-         *           "content": "Who are you?",
-         *           "role": "user"
-         *         }
-         *       ],
-         *       "model": "demo",
-         *       "seed": 1,
-         *       "temperature": 0.8,
-         *       "top_p": 0.95
-         *     }
-         */
+        /** @description POST /api/chat. */
         ChatRequest: {
             model: string;
             temperature?: number | null;
@@ -176,19 +156,7 @@ export interface components {
             };
             next: components["schemas"]["ChoiceShape"][];
         };
-        /**
-         * @description POST /api/context: a conversation, and how long the next answer may be.
-         * @example {
-         *       "max_tokens": 16,
-         *       "messages": [
-         *         {
-         *           "content": "Hi",
-         *           "role": "user"
-         *         }
-         *       ],
-         *       "model": "demo"
-         *     }
-         */
+        /** @description POST /api/context: a conversation, and how long the next answer may be. */
         ContextRequest: {
             model: string;
             messages: components["schemas"]["Message"][];
@@ -536,32 +504,7 @@ export interface components {
         LogShape: {
             lines: string[];
         };
-        /**
-         * @description POST /api/inside: what the model makes of one position.
-         * @example {
-         *       "edits": [
-         *         {
-         *           "kind": "clamp",
-         *           "name": "blocks.0.hook_resid_post",
-         *           "place": [
-         *             1,
-         *             null
-         *           ],
-         *           "value": 0.5
-         *         }
-         *       ],
-         *       "model": "demo",
-         *       "position": 2,
-         *       "temperature": 0.8,
-         *       "tokens": [
-         *         10,
-         *         20,
-         *         30
-         *       ],
-         *       "top_k": 40,
-         *       "top_p": 0.95
-         *     }
-         */
+        /** @description POST /api/inside: what the model makes of one position. */
         LookRequest: {
             model: string;
             tokens: number[];
@@ -731,23 +674,12 @@ export interface components {
             anatomy: components["schemas"]["AnatomyShape"];
             most: number;
         };
-        /**
-         * @description POST /api/inside/tokens: a text as the beginning of a document, as the model would read it.
-         * @example {
-         *       "model": "demo",
-         *       "text": "The sky is"
-         *     }
-         */
+        /** @description POST /api/inside/tokens: a text as the beginning of a document, as the model would read it. */
         ReadTextRequest: {
             model: string;
             text: string;
         };
-        /**
-         * @description PATCH /api/conversations/{id}.
-         * @example {
-         *       "title": "The sky"
-         *     }
-         */
+        /** @description PATCH /api/conversations/{id}. */
         RenameRequest: {
             title: string;
         };
@@ -879,18 +811,7 @@ export interface components {
             recomputed: number;
             cache_bytes: number;
         };
-        /**
-         * @description POST /api/atlas/steps: the next tokens, greedily, with the KV cache and without it.
-         * @example {
-         *       "model": "demo",
-         *       "most": 2,
-         *       "tokens": [
-         *         10,
-         *         20,
-         *         30
-         *       ]
-         *     }
-         */
+        /** @description POST /api/atlas/steps: the next tokens, greedily, with the KV cache and without it. */
         StepsRequest: {
             model: string;
             tokens: number[];
@@ -929,35 +850,7 @@ export interface components {
             bytes: number;
             samples: components["schemas"]["SampleOut"][];
         };
-        /**
-         * @description POST /api/inside/tensor: the numbers of a tensor, or of a place in it.
-         * @example {
-         *       "edits": [
-         *         {
-         *           "kind": "swap",
-         *           "name": "blocks.0.hook_resid_pre",
-         *           "place": [
-         *             0
-         *           ],
-         *           "tokens": [
-         *             30,
-         *             20,
-         *             10
-         *           ]
-         *         }
-         *       ],
-         *       "model": "demo",
-         *       "name": "blocks.0.attn.hook_pattern",
-         *       "place": [
-         *         0
-         *       ],
-         *       "tokens": [
-         *         10,
-         *         20,
-         *         30
-         *       ]
-         *     }
-         */
+        /** @description POST /api/inside/tensor: the numbers of a tensor, or of a place in it. */
         TensorRequest: {
             model: string;
             tokens: number[];
@@ -987,22 +880,7 @@ export interface components {
             whole: boolean;
             mark: boolean;
         };
-        /**
-         * @description POST /api/tokenize: a text, or a conversation as the chat template puts it before the model.
-         * @example {
-         *       "model": "demo",
-         *       "text": "The sky is"
-         *     }
-         * @example {
-         *       "messages": [
-         *         {
-         *           "content": "Who are you?",
-         *           "role": "user"
-         *         }
-         *       ],
-         *       "model": "demo"
-         *     }
-         */
+        /** @description POST /api/tokenize: a text, or a conversation as the chat template puts it before the model. */
         TokenizeRequest: {
             model: string;
             text?: string | null;
@@ -1082,19 +960,7 @@ export interface components {
             /** Format: date-time */
             created: string;
         };
-        /**
-         * @description POST /api/atlas/window: the last tokens, each predicted from no more than `window` tokens before it.
-         * @example {
-         *       "last": 1,
-         *       "model": "demo",
-         *       "tokens": [
-         *         10,
-         *         20,
-         *         30
-         *       ],
-         *       "window": 2
-         *     }
-         */
+        /** @description POST /api/atlas/window: the last tokens, each predicted from no more than `window` tokens before it. */
         WindowRequest: {
             model: string;
             tokens: number[];

@@ -36,14 +36,17 @@ export function pixels(
   const high = ink(style, scale === 'share' ? '--probability' : '--positive');
   const low = ink(style, '--negative');
   const image = new ImageData(columns, values.length / columns);
-  values.forEach((value, i) => {
+  const data = image.data;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] ?? NaN;
     const share = Number.isFinite(value) ? Math.min(1, Math.abs(value) / most) : 0;
     const full = value < 0 ? low : high;
-    sheet.forEach((paper, channel) => {
-      image.data[4 * i + channel] = paper + (full[channel as 0 | 1 | 2] - paper) * share;
-    });
-    image.data[4 * i + 3] = 255;
-  });
+    const at = 4 * i;
+    data[at] = sheet[0] + (full[0] - sheet[0]) * share;
+    data[at + 1] = sheet[1] + (full[1] - sheet[1]) * share;
+    data[at + 2] = sheet[2] + (full[2] - sheet[2]) * share;
+    data[at + 3] = 255;
+  }
   return image;
 }
 
