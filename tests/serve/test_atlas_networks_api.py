@@ -85,7 +85,9 @@ def test_descent(client: TestClient) -> None:
     for arrow in said["arrows"]:
         start, end = said["nodes"][arrow["start"]], said["nodes"][arrow["end"]]
         assert start["x"] + start["width"] < end["x"]
-        assert all(0 <= x <= said["width"] and 0 <= y <= said["height"] for x, y in arrow["route"])
+    for node in said["nodes"]:
+        assert 0 <= node["x"] <= said["width"] - node["width"] + 1e-9
+        assert 0 <= node["y"] <= said["height"] - node["height"] + 1e-9
 
 
 def test_generalisation(client: TestClient) -> None:

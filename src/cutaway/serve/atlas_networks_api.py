@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from cutaway.ladder.activations import ACTIVATIONS, Activation
 from cutaway.ladder.autograd import Tensor
 from cutaway.ladder.generalisation import Look, Practice, fully_connected, watched
-from cutaway.ladder.graph_layout import layered
 from cutaway.ladder.image_data import CLASSES, read_images
 from cutaway.ladder.neuron import neuron
 from cutaway.ladder.plane import SEEN, SIDE, Seen, examples, learn, over_the_plane
@@ -29,8 +28,8 @@ FROM, TO, CURVE = -5.0, 5.0, 201
 MOST_INPUTS = 8
 MOST_STEPS = 300
 """Steps of descent down the XOR net."""
-CELL, LINE, LETTER, ROOM = 44.0, 15.0, 6.7, 7.0
-"""Of a node's box, in CSS pixels: a number's width and height, a letter of its title, and the room around."""
+CELL, LINE, LETTER, ROOM, GAP = 40.0, 15.0, 6.7, 7.0, 20.0
+"""Of a node's box, in CSS pixels: a number's width and height, a letter of its title, room around, and between two."""
 HEARTS = 600
 """Updates of a network that learns few images by heart."""
 
@@ -136,7 +135,6 @@ class ArrowShape(BaseModel):
 
     start: int
     end: int
-    route: list[list[float]]
 
 
 class DescentShape(BaseModel):
@@ -278,8 +276,7 @@ def _descent(steps: int, rate: float, seed: int) -> DescentShape:
     nodes = loss.graph()
     number = {id(node): i for i, node in enumerate(nodes)}
     arrows = [(number[id(parent)], i) for i, node in enumerate(nodes) for parent in node.parents]
-    sizes = [_size(node) for node in nodes]
-    drawn = layered(sizes, arrows, 24, 18)
+    places, width, height = _places(nodes)
     return DescentShape(
         losses=[*net.losses, float(loss.data)],
         nodes=[
@@ -291,24 +288,44 @@ def _descent(steps: int, rate: float, seed: int) -> DescentShape:
                 gradient=np.atleast_2d(node.gradient).tolist(),
                 x=x,
                 y=y,
-                width=width,
-                height=height,
+                width=_size(node)[0],
+                height=_size(node)[1],
             )
-            for node, (x, y), (width, height) in zip(nodes, drawn.corners, sizes, strict=True)
+            for node, (x, y) in zip(nodes, places, strict=True)
         ],
-        arrows=[
-            ArrowShape(start=start, end=end, route=[list(point) for point in route])
-            for (start, end), route in zip(arrows, drawn.routes, strict=True)
-        ],
-        width=drawn.width,
-        height=drawn.height,
+        arrows=[ArrowShape(start=start, end=end) for start, end in arrows],
+        width=width,
+        height=height,
     )
+
+
+def _places(nodes: list[Tensor]) -> tuple[list[tuple[float, float]], float, float]:
+    """Upper left corners, width and height of a graph that is a chain with something given at some of its links.
+
+    The chain is one row; what is given stands above the link before the one that it goes into.
+    """
+    chain = [node for node in nodes if node.parents]
+    chain.insert(0, chain[0].parents[0])
+    link = {id(node): i for i, node in enumerate(chain)}
+    given = [node for node in nodes if id(node) not in link]
+    column = {id(each): link[id(node)] - 1 for node in chain for each in node.parents if id(each) not in link} | link
+    widths = [max(_size(node)[0] for node in nodes if column[id(node)] == i) for i in range(len(chain))]
+    above = max(_size(node)[1] for node in given)
+    tallest = max(_size(node)[1] for node in chain)
+    corners: list[tuple[float, float]] = []
+    for node in nodes:
+        width, height = _size(node)
+        i = column[id(node)]
+        left = sum(widths[:i]) + GAP * i + (widths[i] - width) / 2
+        in_chain = id(node) in link
+        corners.append((left, above + GAP + (tallest - height) / 2 if in_chain else above - height))
+    return corners, sum(widths) + GAP * (len(widths) - 1), above + GAP + tallest
 
 
 def _size(node: Tensor) -> tuple[float, float]:
     """Width and height of a node's box: its title, its values, its gradients."""
     rows, columns = np.atleast_2d(node.data).shape
-    title = len(" = ".join(part for part in (node.name, node.operation) if part))
+    title = len(" = ".join(part for part in (node.name, node.operation) if part) or "constant")
     return max(columns * CELL, title * LETTER) + 2 * ROOM, (2 * rows + 1) * LINE + 3 * ROOM
 
 

@@ -64,7 +64,7 @@ export interface GraphNode {
 export interface Descent {
   losses: number[];
   nodes: GraphNode[];
-  arrows: { start: number; end: number; route: number[][] }[];
+  arrows: { start: number; end: number }[];
   width: number;
   height: number;
 }

@@ -109,8 +109,8 @@ export const pages: AtlasPage[] = [
   },
   {
     id: 'rlhf',
-    title: 'Reinforcement learning from feedback',
-    says: 'It will show answers that are drawn, scored and made likelier or less likely, and how far the model strays from where it began.',
+    title: 'RLHF',
+    says: 'Reinforcement learning from human feedback. It will show answers that are drawn, scored and made likelier or less likely, and how far the model strays from where it began.',
   },
   {
     id: 'inference',
@@ -132,8 +132,8 @@ export const pages: AtlasPage[] = [
   },
   {
     id: 'rag',
-    title: 'Retrieval',
-    says: 'It will show a question, the passages of your documents that lie nearest to it, and the answer with them and without.',
+    title: 'RAG',
+    says: 'Retrieval-augmented generation. It will show a question, the passages of your documents that lie nearest to it, and the answer with them and without.',
   },
   {
     id: 'agents',
