@@ -1,6 +1,7 @@
 import type {
   ChatEvent,
   ChatRequest,
+  Context,
   Curves,
   Edit,
   Family,
@@ -46,6 +47,22 @@ function messageOf(body: unknown): string | null {
 export function post(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
   const headers = { 'Content-Type': 'application/json' };
   return request(path, { method: 'POST', headers, body: JSON.stringify(body), ...(signal ? { signal } : {}) });
+}
+
+/** Whether the server answers. */
+export async function alive(): Promise<boolean> {
+  return fetch('/health').then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+/** How a conversation lies in a model's context. */
+export async function context(
+  asked: { model: string; messages: Message[]; max_tokens: number | null },
+  signal: AbortSignal,
+): Promise<Context> {
+  return (await (await post('/api/context', asked, signal)).json()) as Context;
 }
 
 export async function families(): Promise<Family[]> {

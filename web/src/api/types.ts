@@ -24,6 +24,8 @@ export type ChatEvent =
   | Schemas['DoneEvent']
   | Schemas['ErrorEvent'];
 
+export type Context = Schemas['ContextShape'];
+
 export type KeptIn = Schemas['KeptIn'];
 export type KeptSummary = Schemas['SummaryShape'];
 export type KeptDetail = KeptTurn['detail'];

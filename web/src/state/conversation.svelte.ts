@@ -1,5 +1,6 @@
-import { chat } from '../api/client';
+import { ApiError, chat } from '../api/client';
 import type { AnswerToken, KeptConversation, KeptDetail, KeptIn, Message, ToolUse } from '../api/types';
+import { connection } from './connection.svelte';
 import { history } from './history.svelte';
 import { models } from './models.svelte';
 import { place } from './place.svelte';
@@ -26,6 +27,8 @@ export class Answer {
   error = $state('');
   promptTokens = $state(0);
   context = $state(0);
+  /** Messages before it that the model did not read any more. */
+  leftOut = $state(0);
   seconds = $state(0);
   /** How many tokens there are. */
   written = $state(0);
@@ -89,9 +92,18 @@ export class Answer {
     answer.finish = detail.finish ?? null;
     answer.promptTokens = detail.prompt_tokens ?? 0;
     answer.context = detail.context ?? Infinity;
+    answer.leftOut = detail.left_out ?? 0;
     answer.seconds = detail.seconds ?? 0;
     answer.state = state === 'stopped' || state === 'failed' ? state : 'done';
     if (state === 'failed') answer.error = 'The server broke off in the middle of this answer.';
+    return answer;
+  }
+
+  /** One that was never finished, and of which nothing was kept. */
+  static lost(model: string): Answer {
+    const answer = new Answer(model);
+    answer.state = 'failed';
+    answer.error = 'The server broke off before this answer was finished, and nothing of it was kept.';
     return answer;
   }
 
@@ -130,6 +142,27 @@ export interface Exchange {
   answers: Node[];
 }
 
+/** How an answer is to come about, where not as usual. */
+interface How {
+  model?: string;
+  /** Tokens that it begins with. */
+  begun?: { id: number; forced: boolean }[];
+  /** Shown beside the answer that is there, not in its place. */
+  aside?: boolean;
+}
+
+/** Messages that one request may have; of a longer conversation the oldest are left out. */
+const MOST_MESSAGES = 250;
+
+/** The tokens of an answer, for another one to begin with. */
+function begin(answer: Answer): { id: number; forced: boolean }[] {
+  return answer.tokens.map(({ id, forced }) => ({ id, forced }));
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** 32 hexadecimal digits; `randomUUID` is not to be had off loopback without encryption. */
 function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
@@ -139,8 +172,21 @@ function newId(): string {
 class Conversation {
   private nodes = $state.raw<Node[]>([]);
   private leaf = $state<string | null>(null);
-  private abort: AbortController | null = null;
+  private aborts = new Set<AbortController>();
+  /** Answers that are being written. */
+  private writing = $state(0);
   id = $state(newId());
+
+  private byId = $derived(new Map(this.nodes.map((node) => [node.id, node])));
+  private byParent = $derived.by(() => {
+    const found = new Map<string | null, Node[]>();
+    for (const node of this.nodes) {
+      const others = found.get(node.parent);
+      if (others) others.push(node);
+      else found.set(node.parent, [node]);
+    }
+    return found;
+  });
 
   exchanges = $derived.by((): Exchange[] => {
     const found: Exchange[] = [];
@@ -148,53 +194,84 @@ class Conversation {
     while (answer?.answer) {
       const asked = this.find(answer.parent);
       if (asked?.question === undefined) break;
-      found.unshift({
+      found.push({
         id: answer.id,
         question: asked.question,
         answer: answer.answer,
         asked,
-        questions: this.nodes.filter((node) => node.parent === asked.parent && node.question !== undefined),
-        answers: this.nodes.filter((node) => node.parent === asked.id),
+        questions: (this.byParent.get(asked.parent) ?? []).filter((node) => node.question !== undefined),
+        answers: this.byParent.get(asked.id) ?? [],
       });
       answer = this.find(asked.parent);
     }
-    return found;
+    return found.reverse();
   });
 
   last = $derived(this.exchanges.at(-1) ?? null);
-  running = $derived(this.last?.answer.running ?? false);
+  running = $derived(this.writing > 0);
 
   /** Everything said so far, as messages; an exchange that failed before a word was said is left out. */
   messages(until: Exchange | null = null): Message[] {
     const system: Message[] = place.system.trim() ? [{ role: 'system', content: place.system }] : [];
     const at = until ? this.exchanges.findIndex(({ id }) => id === until.id) : -1;
-    const before = at >= 0 ? this.exchanges.slice(0, at) : this.exchanges;
+    const before = (at >= 0 ? this.exchanges.slice(0, at) : this.exchanges).slice(-MOST_MESSAGES / 2);
     const said = before.filter(({ answer }) => answer.text || answer.tools.length > 0);
-    return [
-      ...system,
-      ...said.flatMap(({ question, answer }): Message[] => [
-        { role: 'user', content: question },
-        ...answer.messages(),
-      ]),
-    ];
+    const messages = said.flatMap(({ question, answer }): Message[] => [
+      { role: 'user', content: question },
+      ...answer.messages(),
+    ]);
+    const first = messages.findIndex(({ role }, i) => role === 'user' && messages.length - i <= MOST_MESSAGES);
+    return [...system, ...(first < 0 ? [] : messages.slice(first))];
   }
 
   /** Go on from what is shown. */
   async ask(question: string): Promise<void> {
     if (this.running || !question.trim()) return;
-    await this.answer({ id: newId(), parent: this.leaf, question });
+    await this.both({ id: newId(), parent: this.leaf, question });
   }
 
   /** Ask a question of the conversation in other words: a branch beside it. */
   async edit(exchange: Exchange, question: string): Promise<void> {
     if (this.running || !question.trim()) return;
-    await this.answer({ id: newId(), parent: exchange.asked.parent, question });
+    await this.both({ id: newId(), parent: exchange.asked.parent, question });
   }
 
   /** Answer a question again: a branch beside its answer. */
   async regenerate(exchange: Exchange | null = this.last): Promise<void> {
     if (!exchange || this.running) return;
     await this.answer(exchange.asked);
+  }
+
+  /** Have another model answer as well, beside the answer that is shown. */
+  async askBeside(exchange: Exchange): Promise<void> {
+    if (this.running || !place.beside) return;
+    await this.answer(exchange.asked, { model: place.beside, aside: true });
+  }
+
+  /** The answer that is shown beside an exchange's: the last that the other model gave to the question. */
+  beside(exchange: Exchange): Answer | null {
+    const other = ({ id, answer }: Node): boolean => answer?.model === place.beside && id !== exchange.id;
+    return exchange.answers.findLast(other)?.answer ?? null;
+  }
+
+  /** Put another token in a place of an answer and let it go on from there: a branch beside it. */
+  async force(answer: Answer, index: number, token: number): Promise<void> {
+    const exchange = this.exchanges.find((each) => each.answers.some((node) => node.answer === answer));
+    if (!exchange || this.running) return;
+    const begun = [...begin(answer).slice(0, index), { id: token, forced: true }];
+    const going = this.answer(exchange.asked, { model: answer.model, begun, aside: exchange.answer !== answer });
+    const made = this.nodes.at(-1)?.answer;
+    if (made) pointed.at(made, index);
+    await going;
+  }
+
+  /** Go on with an answer that was broken off, from its last token on. */
+  async resume(exchange: Exchange): Promise<void> {
+    if (this.running) return;
+    const { answer } = exchange;
+    // What failed is not kept, or worth nothing beside what now takes its place.
+    if (answer.state === 'failed') this.nodes = this.nodes.filter(({ id }) => id !== exchange.id);
+    await this.answer(exchange.asked, { model: answer.model, begun: begin(answer) });
   }
 
   /** Show the branch that goes through a node, as it went on last. */
@@ -209,7 +286,7 @@ class Conversation {
   }
 
   stop(): void {
-    this.abort?.abort();
+    for (const abort of this.aborts) abort.abort();
   }
 
   /** Begin another conversation. */
@@ -225,15 +302,19 @@ class Conversation {
   open(kept: KeptConversation): void {
     this.stop();
     this.id = kept.id;
-    this.nodes = kept.turns.map(({ id, parent, role, text, model, state, detail }): Node =>
-      role === 'user' ? { id, parent, question: text } : { id, parent, answer: Answer.kept(model ?? '', state, detail) },
-    );
+    const answered = new Set(kept.turns.map(({ parent }) => parent));
+    this.nodes = kept.turns.flatMap(({ id, parent, role, text, model, state, detail }): Node[] => {
+      if (role !== 'user') return [{ id, parent, answer: Answer.kept(model ?? '', state, detail) }];
+      const question = { id, parent, question: text };
+      // Its answer was lost with a server that was killed.
+      return answered.has(id) ? [question] : [question, { id: newId(), parent: id, answer: Answer.lost(models.current) }];
+    });
     this.leaf = this.nodes.findLast((node) => node.answer)?.id ?? null;
     place.conversation = kept.id;
   }
 
   private find(id: string | null): Node | undefined {
-    return id === null ? undefined : this.nodes.find((node) => node.id === id);
+    return id === null ? undefined : this.byId.get(id);
   }
 
   /** The answer that a question follows on the server, where one that failed before a word is not kept. */
@@ -243,27 +324,32 @@ class Conversation {
     return before?.id ?? null;
   }
 
-  private async answer(asked: Node): Promise<void> {
-    const known = this.nodes.includes(asked);
-    const node = { id: newId(), parent: asked.id, answer: new Answer(models.current) };
+  /** A question, of the model that is chosen and of the one beside it. */
+  private async both(asked: Node): Promise<void> {
+    const first = this.answer(asked);
+    const second = place.beside ? this.answer(asked, { model: place.beside, aside: true }) : null;
+    await Promise.all([first, second]);
+  }
+
+  private async answer(asked: Node, { model = models.current, begun = [], aside = false }: How = {}): Promise<void> {
+    const question = asked.question ?? '';
+    const known = this.byId.has(asked.id);
+    const node = { id: newId(), parent: asked.id, answer: new Answer(model) };
     this.nodes = known ? [...this.nodes, node] : [...this.nodes, asked, node];
-    this.leaf = node.id;
-    const exchange = this.last;
-    if (!exchange) return;
+    if (!aside) this.leaf = node.id;
     place.conversation = history.kept ? this.id : null;
-    await this.run(exchange, {
-      conversation: this.id,
-      parent: this.keptBefore(asked),
-      question: asked.id,
-      answer: node.id,
-    });
+    const exchange = this.exchanges.find((each) => each.asked.id === asked.id) ?? null;
+    const messages: Message[] = [...this.messages(exchange), { role: 'user', content: question }];
+    const keep = { conversation: this.id, parent: this.keptBefore(asked), question: asked.id, answer: node.id };
+    this.writing += 1;
+    await this.run(node.answer, messages, begun, keep);
+    this.writing -= 1;
     void history.load();
   }
 
-  private async run(exchange: Exchange, keep: KeptIn): Promise<void> {
-    const { answer, question } = exchange;
-    const abort = (this.abort = new AbortController());
-    const messages: Message[] = [...this.messages(exchange), { role: 'user', content: question }];
+  private async run(answer: Answer, messages: Message[], begun: How['begun'], keep: KeptIn): Promise<void> {
+    const abort = new AbortController();
+    this.aborts.add(abort);
     const pending: AnswerToken[] = [];
     // Tokens may come faster than frames; one update a frame is all that can be seen.
     const flush = (): void => {
@@ -280,11 +366,13 @@ class Conversation {
         max_tokens: place.maxTokens,
         seed: place.seed,
         keep,
+        begun: begun ?? [],
       };
       for await (const { event, data } of chat(asked, abort.signal)) {
         if (event === 'start') {
           answer.promptTokens = data.prompt_tokens;
           answer.context = data.context;
+          answer.leftOut = data.left_out;
         } else if (event === 'token') {
           answer.state = 'writing';
           pending.push(data);
@@ -306,8 +394,12 @@ class Conversation {
       if (answer.running) throw new Error('The server broke off in the middle of its answer.');
     } catch (error) {
       answer.state = abort.signal.aborted ? 'stopped' : 'failed';
-      if (!abort.signal.aborted) answer.error = error instanceof Error ? error.message : String(error);
+      if (abort.signal.aborted) return;
+      const broken = !(error instanceof ApiError) && error instanceof TypeError;
+      answer.error = broken ? 'The server went away in the middle of this answer.' : messageOf(error);
+      if (broken || (error instanceof ApiError && error.status === 0)) void connection.lost();
     } finally {
+      this.aborts.delete(abort);
       cancelAnimationFrame(frame);
       flush();
       answer.seconds ||= (performance.now() - began) / 1000;

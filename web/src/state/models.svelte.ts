@@ -44,6 +44,12 @@ class Models {
     }
   }
 
+  /** Ask anew what is offered: a run has gone on, and may have finished a model. */
+  async renew(): Promise<void> {
+    const found = await families().catch(() => this.families);
+    if (JSON.stringify(found) !== JSON.stringify(this.families)) this.families = found;
+  }
+
   /** Questions worth asking the current model; none is no failure. */
   async loadExamples(): Promise<void> {
     this.examples = await examples(this.current).catch(() => []);

@@ -14,6 +14,8 @@ export interface Place {
   view: View;
   /** null: the server's first model. */
   model: string | null;
+  /** The model that answers beside it; null: none. */
+  beside: string | null;
   temperature: number;
   topP: number;
   /** null: as many as fit. */
@@ -51,6 +53,7 @@ export interface Place {
 export const DEFAULTS: Place = {
   view: 'talk',
   model: null,
+  beside: null,
   temperature: 0.3,
   topP: 1,
   maxTokens: 256,
@@ -111,6 +114,7 @@ export function read(search: string): Place {
   return {
     view: VIEWS.find((view) => view === query.get('view')) ?? DEFAULTS.view,
     model: query.get('model')?.slice(0, 200) || null,
+    beside: query.get('beside')?.slice(0, 200) || null,
     temperature: number(query.get('temperature'), 0, 2) ?? DEFAULTS.temperature,
     topP: number(query.get('top_p'), 0.01, 1) ?? DEFAULTS.topP,
     maxTokens: limit === 'all' ? null : (whole(limit, 1, 1_000_000) ?? DEFAULTS.maxTokens),
@@ -139,6 +143,7 @@ export function write(place: Place): string {
   const query = new URLSearchParams();
   if (place.view !== DEFAULTS.view) query.set('view', place.view);
   if (place.model) query.set('model', place.model);
+  if (place.beside) query.set('beside', place.beside);
   if (place.temperature !== DEFAULTS.temperature) query.set('temperature', String(place.temperature));
   if (place.topP !== DEFAULTS.topP) query.set('top_p', String(place.topP));
   if (place.maxTokens !== DEFAULTS.maxTokens) query.set('max_tokens', String(place.maxTokens ?? 'all'));
