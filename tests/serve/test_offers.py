@@ -9,7 +9,7 @@ import pytest
 
 from cutaway.runs.errors import BadInput
 from cutaway.serve import offers as module
-from cutaway.serve.offers import Lazy, offers
+from cutaway.serve.offers import Lazy, offers, with_finished
 
 
 def make_run(path: Path, *stages: str) -> Path:
@@ -52,6 +52,26 @@ def test_one_stage_of_a_run(tmp_path: Path, loaded: list[str]) -> None:
 def test_a_model_directory(tmp_path: Path, loaded: list[str]) -> None:
     offered = offers([str(tmp_path / "models" / "smollm2") + "/"])
     assert [(offer.name, offer.stage) for offer in offered] == [("smollm2", None)]
+
+
+def test_a_run_that_goes_on(tmp_path: Path, loaded: list[str]) -> None:
+    first, last = make_run(tmp_path / "first", "pretrain"), make_run(tmp_path / "last", "pretrain")
+    before = offers([str(first), str(last)])
+    new = tmp_path / "new"
+    assert with_finished(before, new) == tuple(before)  # there is nothing of it yet
+    make_run(new, "pretrain")
+    assert [offer.name for offer in with_finished(before, new)] == [
+        "first", "first:pretrain", "last", "last:pretrain", "new", "new:pretrain",
+    ]  # fmt: skip
+    make_run(first, "sft")
+    after = with_finished(before, first)
+    assert [offer.name for offer in after] == ["first", "first:pretrain", "first:sft", "last", "last:pretrain"]
+    assert after[1] is before[1]  # whose weights may be in memory
+    assert after[0].load is after[2].load
+    assert after[0].stage == "sft"
+    assert with_finished(after, first) == after
+    # Another run of a name that is taken is not offered.
+    assert with_finished(before, make_run(tmp_path / "b" / "first", "pretrain")) == tuple(before)
 
 
 def test_what_cannot_be_served(tmp_path: Path, loaded: list[str]) -> None:

@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from cutaway.model import ModelConfig
 from cutaway.runs import MetricsLog, RunDirectory
 from cutaway.serve.gate import Access
 from cutaway.serve.keys import Keys, make_key
 from cutaway.serve.limits import CallerLimits
+from cutaway.tokens import Tokenizer
 from cutaway.train.checkpoint import checkpoints
+from cutaway.train.pretrain import keep_model, new_model
 
 TEXT = "How many roads are there, and where do they lead? " * 200
 
@@ -69,7 +72,9 @@ def message(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["message"]
 
 
-def test_a_run_is_started_stopped_and_resumed(http: Any, live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_started_stopped_and_resumed(
+    http: Any, live: Any, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("CUTAWAY_TOKEN", "secret")
     path = live.run.parent / "mine"
@@ -109,6 +114,14 @@ def test_a_run_is_started_stopped_and_resumed(http: Any, live: Any, monkeypatch:
         assert message(http.post("/api/runs/stop", json={"run": "mine"})) == (409, "no process works on mine")
         assert http.post("/api/runs/resume", json={"run": "mine"}).json() == {"run": "mine"}
         until(lambda: steps() > kept)
+        models = http.get("/api/models").json()["models"]
+        assert [model["id"] for model in models] == ["demo"]
+        keep_model(new_model(ModelConfig.from_depth(1, tokenizer.vocab_size), 0), tokenizer, path / "finetune")
+        models = http.get("/api/models").json()["models"]
+        assert [(model["id"], [stage["id"] for stage in model["stages"]]) for model in models][1:] == [
+            ("mine", ["mine:finetune"])
+        ]
+        assert "mine" in [model["id"] for model in http.get("/v1/models").json()["data"]]
         assert [row["step"] for row in MetricsLog.read(metrics)][: kept + 1] == list(range(1, kept + 2))
     finally:
         http.post("/api/runs/stop", json={"run": "mine"})

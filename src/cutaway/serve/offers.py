@@ -93,6 +93,22 @@ def _offers_of(ref: str) -> list[Offer]:
     return [Offer(name, model, name)]
 
 
+def with_finished(offered: Sequence[Offer], run: Path) -> tuple[Offer, ...]:
+    """`offered` with the finished stages of a run, in their place or after the others; loaded ones stay loaded.
+
+    A run that has no finished model yet, or a name that another model has, changes nothing.
+    """
+    known = {offer.name: offer for offer in offered}
+    others = [offer for offer in offered if offer.run is None or offer.run.resolve() != run.resolve()]
+    stages = stages_with_models(run)
+    if not stages or any(offer.family == run.name for offer in others):
+        return tuple(offered)
+    staged = [known.get(offer.name, offer) for offer in _offers_of(str(run))[1:]]
+    at = next((i for i, offer in enumerate(offered) if offer not in others), len(others))
+    # The run itself stands for its last stage, whose weights are loaded once for both.
+    return (*others[:at], Offer(run.name, staged[-1].load, run.name, staged[-1].stage, run), *staged, *others[at:])
+
+
 def choose(offers: Sequence[Offer], name: str | None) -> Offer | None:
     """The offer of that name; the first one for None."""
     if name is None:

@@ -154,6 +154,7 @@ def page_routes(service: Service, access: Access) -> APIRouter:
 
     @router.get("/api/models")
     def models() -> FamiliesShape:
+        service.renew()
         families: dict[str, FamilyShape] = {}
         for offer in service.offers:
             family = families.setdefault(

@@ -99,7 +99,7 @@ def runs_routes(service: Service) -> APIRouter:
     """Everything under /api/runs: the runs that are served, and those beside them in the same folders."""
     router = APIRouter(prefix="/api/runs", tags=["page"])
     served = [offer.run for offer in service.offers if offer.run]
-    trainings = Trainings(served[0].resolve().parent if served else None)
+    trainings = Trainings(served[0].resolve().parent if served else None, service.begun)
     router.include_router(trainings_routes(trainings, lambda: beside(served)))
     router.include_router(merges_routes(lambda: beside(served)))
 

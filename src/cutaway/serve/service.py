@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from starlette.concurrency import run_in_threadpool
@@ -23,7 +24,7 @@ from cutaway.serve.errors import ApiError, describe_failure
 from cutaway.serve.limits import Limits
 from cutaway.serve.messages import Function
 from cutaway.serve.metrics import Metrics
-from cutaway.serve.offers import Offer, choose
+from cutaway.serve.offers import Offer, choose, with_finished
 from cutaway.serve.rates import Caller, Rates
 from cutaway.serve.record import record_of
 from cutaway.serve.snapshots import AT, Snapshots, steps_kept
@@ -67,8 +68,20 @@ class Service:
         """So is looking inside."""
         self._engine_of = engine
         self._engines: dict[int, tuple[str, Engine]] = {}
+        self._begun: set[Path] = set()
         self._lock = threading.Lock()
         self._closed = False
+
+    def begun(self, run: Path) -> None:
+        """Offer the models of a run that was begun from here, each as soon as its stage is finished."""
+        with self._lock:
+            self._begun.add(run)
+
+    def renew(self) -> None:
+        """Look for models that runs begun from here have finished meanwhile."""
+        with self._lock:
+            for run in self._begun:
+                self.offers = with_finished(self.offers, run)
 
     def offer(self, name: str | None, caller: Caller | None = None) -> Offer:
         """The model of that name.

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,10 @@ class Plan:
 class Trainings:
     """The processes that this server has begun, and how those of any run in its folder are stopped."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` is where new runs go; None: the server has no runs, and begins none."""
+    def __init__(self, folder: Path | None, tell: Callable[[Path], None]) -> None:
+        """`folder` is where new runs go; None: the server has no runs, and begins none. `tell` hears of each begun."""
         self.folder = folder
+        self._tell = tell
         self._lock = threading.Lock()
         self._begun: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -155,6 +156,7 @@ class Trainings:
                 start_new_session=True,
                 env=environment | {"COLUMNS": "100"},
             )
+        self._tell(path)
 
 
 def tail(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 import { curves, runs, samples } from '../api/client';
 import { log } from '../api/runs';
 import type { Run, Sample, StageOfRun } from '../api/types';
+import { models } from '../state/models.svelte';
 import { place } from '../state/place.svelte';
 
 /** Seconds between two looks at a run that is being made. */
@@ -56,7 +57,10 @@ class Watched {
           const found = await runs();
           if (over) return;
           // The same list stays the same object, or every look would begin the next.
-          if (JSON.stringify(found) !== JSON.stringify(this.runs)) this.runs = found;
+          if (JSON.stringify(found) !== JSON.stringify(this.runs)) {
+            if (this.loaded) void models.renew();
+            this.runs = found;
+          }
           if (stage) {
             for (const name of names) await this.more(name, stage);
             const written = names[0] ? await samples(names[0], stage) : [];
