@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from cutaway.corpus.suffix_array import Index
+from cutaway.ladder.infinigram import InfiniGram
 from cutaway.ladder.ngram import KneserNey
 from cutaway.ladder.recurrent_model import RecurrentModel
 from cutaway.ladder.writing import reader
@@ -24,7 +27,7 @@ TINY = (
     "tokens=1024", "batch_tokens=256", "row_length=32", "parameters=6000", "width=8", "depth=1", "order=3",
     "neural_order=4",
 )  # fmt: skip
-NEURAL = [name for name in TITLES if name != "kneser_ney"]
+NEURAL = [name for name in TITLES if name not in ("kneser_ney", "infinigram")]
 
 
 def test_every_model_has_every_figure_on_the_same_bytes(verses: str, finished: Path) -> None:
@@ -54,7 +57,8 @@ def test_figures_are_those_of_the_models_that_it_leaves(verses: str, finished: P
     weights = load_file(finished / "model" / "gru.safetensors")
     gru = RecurrentModel("gru", tokenizer.vocab_size, 8, weights["output.weight"].shape[1])
     gru.load_state_dict(weights)
-    for name, model in (("kneser_ney", counted), ("gru", gru)):
+    looked_up = InfiniGram(Index(finished / "model" / "infinigram"), tokenizer.end_of_text)
+    for name, model in (("kneser_ney", counted), ("infinigram", looked_up), ("gru", gru)):
         bits = -model.log_probs(heldout)[1:].sum() / np.log(2) / len(verses[cut:])
         assert results[f"bits_per_byte/{name}"] == pytest.approx(bits, rel=1e-5)
 
@@ -76,3 +80,12 @@ def test_some_rows_only(climb: Callable[..., int], tmp_path: Path) -> None:
     assert len(read_results(tmp_path / "run" / "table" / "evals.json")) == 4
     assert not (tmp_path / "run" / "table" / "learning.svg").exists()
     assert "learning.svg" not in (tmp_path / "run" / "table" / "report.md").read_text()
+
+
+def test_without_its_library_the_row_is_left_out(
+    climb: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pydivsufsort", None)
+    assert climb(tmp_path / "run", 'models=["kneser_ney", "infinigram"]') == 0
+    assert "left out: an index needs pydivsufsort" in " ".join(capsys.readouterr().out.split())
+    assert len(read_results(tmp_path / "run" / "table" / "evals.json")) == 4

@@ -10,15 +10,18 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from cutaway.corpus.suffix_array import Index, write_index
 from cutaway.evals.bits_per_byte import BitsPerByte
 from cutaway.evals.charts import Chart, Point, Reference
 from cutaway.evals.markdown import markdown_table
 from cutaway.evals.measures import duration
 from cutaway.evals.numbers import short
 from cutaway.infer.generate import Session
+from cutaway.ladder.infinigram import InfiniGram
 from cutaway.ladder.neural import NeuralModel
 from cutaway.ladder.neural_ngram import NeuralNgram
 from cutaway.ladder.ngram import KneserNey
+from cutaway.ladder.protocol import SequenceModel
 from cutaway.ladder.recurrent_model import RecurrentModel
 from cutaway.ladder.writing import reader
 from cutaway.model import ModelConfig, Transformer
@@ -38,14 +41,16 @@ from cutaway.pipeline.rungs.language import (
 from cutaway.pipeline.rungs.panels import panels
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
-from cutaway.runs import Result, Settings
+from cutaway.runs import BadInput, Result, Settings
 from cutaway.train.objectives.next_token import NextToken
 
 NAME = "table"
 COUNTED = "kneser_ney"
-Name = Literal["kneser_ney", "neural_ngram", "rnn", "lstm", "gru", "transformer"]
+LOOKED_UP = "infinigram"
+Name = Literal["kneser_ney", "infinigram", "neural_ngram", "rnn", "lstm", "gru", "transformer"]
 TITLES: dict[Name, str] = {
     "kneser_ney": "Kneser–Ney n-gram",
+    "infinigram": "∞-gram",
     "neural_ngram": "neural n-gram",
     "rnn": "RNN",
     "lstm": "LSTM",
@@ -72,7 +77,7 @@ class TableSettings(LearningSettings):
     """Which models, how large, and how long each learns."""
 
     models: tuple[Name, ...] = Field(default=tuple(TITLES), min_length=1)
-    """The rows of the table."""
+    """The rows of the table. The ∞-gram is left out where its library is not installed."""
     parameters: int = Field(default=250_000, ge=5000)
     """Weights of each neural model, about."""
     tokens: int = Field(default=1_200_000, ge=1)
@@ -94,7 +99,7 @@ class Row:
     """One model's row."""
 
     parameters: int
-    """Weights; of the n-gram, the numbers that it keeps."""
+    """Weights; of what counts, the numbers that it keeps."""
     bits: BitsPerByte
     seconds: float
     """Of training, or of counting."""
@@ -114,6 +119,12 @@ def climb(context: StageContext[TableSettings]) -> Found:
         if name == COUNTED:
             table[name], counted = count(context, text)
             references = [Reference(f"{TITLES[name]}, n = {counted.order}", text.measured(counted, GLANCE).value)]
+        elif name == LOOKED_UP:
+            try:
+                table[name] = look_up(context, text)
+            except BadInput as error:
+                context.progress.say(f"{TITLES[name]} left out: {error}")
+                continue
         else:
             table[name] = train_one(context, text, name)
         row = table[name]
@@ -122,6 +133,8 @@ def climb(context: StageContext[TableSettings]) -> Found:
             f"{duration(row.seconds)}, {row.tokens_per_second:,.0f} tokens a second"
         )
     forget_checkpoints(context.directory)
+    if not table:
+        raise BadInput("there is nothing to compare: name a model more in table.models")
     drawn = learning_chart(table, references)
     pictures = {"learning": drawn} if drawn else {}
     data = {"rows": {name: asdict(row) | {"bits_per_byte": row.bits.value} for name, row in table.items()}}
@@ -139,6 +152,18 @@ def count(context: StageContext[TableSettings], text: RunningText) -> tuple[Row,
     keep(context.directory, COUNTED, {name: torch.from_numpy(array) for name, array in arrays.items()})
     kept = sum(array.size for name, array in arrays.items() if not name.endswith("keys"))
     return Row(kept, text.measured(model), seconds, reading_speed(model, text, context.settings), []), model
+
+
+def look_up(context: StageContext[TableSettings], text: RunningText) -> Row:
+    """The n-gram without an n, and its row."""
+    began = time.perf_counter()
+    place = context.directory / "model" / LOOKED_UP
+    write_index(place, [("training", text.ids[1:])], text.tokenizer.vocab_size)
+    model = InfiniGram(Index(place), text.tokenizer.end_of_text)
+    seconds = time.perf_counter() - began
+    # The tokens, and where each of them stands in the order.
+    kept = 2 * model.index.n_tokens
+    return Row(kept, text.measured(model), seconds, reading_speed(model, text, context.settings), [])
 
 
 def train_one(context: StageContext[TableSettings], text: RunningText, name: Name) -> Row:
@@ -188,7 +213,7 @@ def transformer(width: int, settings: TableSettings, vocab_size: int) -> ModelCo
     )
 
 
-def reading_speed(model: KneserNey | NeuralModel | Transformer, text: RunningText, settings: TableSettings) -> float:
+def reading_speed(model: SequenceModel | Transformer, text: RunningText, settings: TableSettings) -> float:
     """Tokens a second of one sequence, one token after another."""
     ids = text.tokenizer.encode(text.heldout[: 8 * settings.row_length])[: settings.row_length]
     seconds: list[float] = []
@@ -262,8 +287,9 @@ def report(text: RunningText, settings: TableSettings, table: Mapping[str, Row],
     about = (
         f"Trained on {text.name}: {len(text.ids):,} tokens, of which each neural model read {settings.tokens:,}, pass "
         f"after pass, in rows of {settings.row_length}. Measured on the same "
-        f"{next(iter(table.values())).bits.bytes:,} bytes after them: the n-gram and the recurrent networks read these "
-        f"from first to last, the transformer in a window of {settings.row_length} tokens that moves on by a quarter."
+        f"{next(iter(table.values())).bits.bytes:,} bytes after them: what counts and the recurrent networks read "
+        f"these from first to last, the transformer in a window of {settings.row_length} tokens that moves on by a "
+        "quarter."
     )
     head = ["Model", "bits per byte", "parameters", "training, s", "reading, tokens/s"]
     return "\n\n".join([about, markdown_table(head, rows), *(f"![]({name}.svg)" for name in pictures)])
