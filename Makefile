@@ -63,5 +63,5 @@ bench: .venv/.dev
 	@for script in bench/train.py bench/infer.py bench/model.py bench/attention.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:
-	rm -rf .venv .venv-oracles build dist src/cutaway/serve/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracles build dist src/cutaway/serve/web src/cutaway/show/web web/node_modules .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,6 +22,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 PAGE = Path("src", "cutaway", "serve", "web")
+FIGURES = Path("src", "cutaway", "show", "web")
+"""The page's figures for notebooks: one script and one style sheet."""
 STAMP = ".built-from"
 TYPES = Path("web", "src", "api", "schema.ts")
 
@@ -33,7 +35,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         build_page(root)
         # Ignored by git, hence by hatch.
-        build_data["artifacts"].append(f"/{PAGE.as_posix()}/")
+        build_data["artifacts"] += [f"/{PAGE.as_posix()}/", f"/{FIGURES.as_posix()}/"]
 
 
 def build_page(root: Path) -> None:
@@ -42,7 +44,7 @@ def build_page(root: Path) -> None:
     A source distribution brings the built page along, so that building from one needs neither Node nor a registry.
     """
     web, page = root / "web", root / PAGE
-    built = (page / "index.html").is_file()
+    built = (page / "index.html").is_file() and (root / FIGURES / "notebook.js").is_file()
     if not (web / "package.json").is_file():
         if built:
             return
@@ -54,7 +56,8 @@ def build_page(root: Path) -> None:
     say("building the page (web/)")
     node = Node(web)
     node.install(("vite", "svelte"), "--omit=dev")
-    node.run("vite", "node_modules/vite/bin/vite.js", "build", "--logLevel", "warn")
+    for mode in ("production", "notebook"):
+        node.run("vite", "node_modules/vite/bin/vite.js", "build", "--mode", mode, "--logLevel", "warn")
     # Written last: a build that was broken off is begun again.
     stamp.write_text(sources)
 

@@ -18,14 +18,23 @@ function fontLicence(): Plugin {
   };
 }
 
-export default defineConfig({
-  plugins: [svelte(), fontLicence()],
+/** The page; `--mode notebook` instead builds its figures for notebooks, as one script and one style sheet. */
+export default defineConfig(({ mode }) => ({
+  plugins: mode === 'notebook' ? [svelte()] : [svelte(), fontLicence()],
+  publicDir: mode === 'notebook' ? false : 'public',
   build: {
-    outDir: '../src/cutaway/serve/web',
+    outDir: mode === 'notebook' ? '../src/cutaway/show/web' : '../src/cutaway/serve/web',
     emptyOutDir: true,
     target: 'es2022',
     assetsInlineLimit: 0,
     license: { fileName: 'licenses.md' },
+    ...(mode === 'notebook' && {
+      cssCodeSplit: false,
+      rolldownOptions: {
+        input: 'src/notebook/main.ts',
+        output: { entryFileNames: 'notebook.js', assetFileNames: 'notebook[extname]', codeSplitting: false },
+      },
+    }),
   },
   server: { proxy: { '/api': proxy, '/v1': proxy, '/report': proxy } },
-});
+}));

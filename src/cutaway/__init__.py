@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from cutaway.infer.language_model import LanguageModel
 
 # PyTorch reads this once, when it is first imported: with it, large CPU tensors are asked for in transparent huge
@@ -30,3 +33,10 @@ def load(ref: str) -> LanguageModel:
     from cutaway.infer.language_model import load as load_language_model
 
     return load_language_model(ref)
+
+
+def __getattr__(name: str) -> ModuleType:
+    # `cutaway.show.attention(trace)` without a second import, and without PyTorch for those who do not ask.
+    if name == "show":
+        return import_module("cutaway.show")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,6 +27,8 @@ def project(tmp_path: Path, hook: Any) -> Path:
     (web / "src" / "main.ts").write_text("1")
     page.mkdir(parents=True)
     (page / "index.html").write_text("page")
+    (tmp_path / hook.FIGURES).mkdir(parents=True)
+    (tmp_path / hook.FIGURES / "notebook.js").write_text("figures")
     (page / hook.STAMP).write_text(hook.hash_of(web))
     return tmp_path
 
@@ -55,7 +57,7 @@ def test_a_changed_source_needs_a_build(project: Path, hook: Any) -> None:
 def test_a_page_without_its_source_is_taken_as_it_is(project: Path, hook: Any) -> None:
     (project / "web" / "package.json").unlink()
     hook.build_page(project)
-    (project / hook.PAGE / "index.html").unlink()
+    (project / hook.FIGURES / "notebook.js").unlink()
     with pytest.raises(hook.PageError, match="incomplete"):
         hook.build_page(project)
 

@@ -139,9 +139,10 @@ class LanguageModel:
         An encoder–decoder's decoder reads `target`. `replace` changes tensors by name; see `Trace`.
         """
         if self.config.kind != "encoder-decoder":
-            return Trace(self.model, self.tokenizer.document(prompt), replace=replace)
+            return Trace(self.model, self.tokenizer.document(prompt), replace=replace, tokenizer=self.tokenizer)
         read = [*self.decoder_start, *self.tokenizer.encode(target)]
-        return Trace(self.model, self.tokenizer.document(prompt), target=read, replace=replace)
+        prompted = self.tokenizer.document(prompt)
+        return Trace(self.model, prompted, target=read, replace=replace, tokenizer=self.tokenizer)
 
     @property
     def decoder_start(self) -> list[int]:

@@ -14,6 +14,7 @@ from cutaway.model import Transformer
 from cutaway.model.tap_names import TapNames, attach, tap_names
 from cutaway.model.taps import Change, Taps
 from cutaway.runs import BadInput
+from cutaway.tokens import ForeignTokenizer, Tokenizer
 
 Scalar = Callable[[Float[Tensor, "batch position vocab"]], Float[Tensor, ""]]
 """One number made of the logits."""
@@ -23,8 +24,8 @@ class Trace:
     """What happens in a model while it reads `tokens`, ids of one text or `[batch, position]`.
 
     The model runs when a name is first asked for, and only what is asked for is kept: names asked for together, by a
-    list or a pattern, cost one pass. `replace` gives changes by name, which every pass makes. Leaving a `with` block
-    lets go of all that was kept.
+    list or a pattern, cost one pass. `replace` gives changes by name, which every pass makes; `tokenizer` is for those
+    who want to name the tokens. Leaving a `with` block lets go of all that was kept.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Trace:
         target: Sequence[int] | Tensor | None = None,
         present: Tensor | None = None,
         replace: Mapping[str, Change | Iterable[Change]] | None = None,
+        tokenizer: Tokenizer | ForeignTokenizer | None = None,
     ) -> None:
         self.model = model
+        self.tokenizer = tokenizer
         self.read = [_batch(part) for part in (tokens, target) if part is not None]
         self.present = present
         self.changes = attach(model.config, replace)
