@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from cutaway.runs import RunDirectory
+from cutaway.runs import Result, RunDirectory, write_results
 from cutaway.runs.manifest import Manifest, StageRecord
 
 pytestmark = pytest.mark.timeout(300)
@@ -78,6 +78,24 @@ def test_runs_side_by_side_by_their_address(page: Page, live: Any) -> None:
     assert "run=demo" not in page.url
     with RunDirectory(live.run.parent / "other").lock():
         expect(page.locator("fieldset label", has_text="other")).to_contain_text("at work")
+
+
+def test_settings_and_figures_side_by_side(page: Page, live: Any) -> None:
+    for run, depth, facts in ((live.run, 4, 0.25), (live.run.parent / "other", 6, 0.5)):
+        (run / "recipe.toml").write_text(f"seed = 1\n[pretrain]\ndepth = {depth}\n")
+        figures = (("facts", facts), ("facts/pet", facts / 2))
+        results = [Result("pretrain", name, value, "share", 1500, 1, higher_is_better=True) for name, value in figures]
+        write_results(run / "pretrain" / "evals.json", results)
+    page.goto(f"{live.url}/?view=watch&run=demo")
+    expect(figure(page, "loss")).to_be_visible()
+    expect(page.get_by_role("region", name="Comparison")).to_have_count(0)
+    page.get_by_role("checkbox", name="other").check()
+    rows = page.get_by_role("region", name="Settings and figures of the runs").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    told = [[cell.replace("\xa0", " ") for cell in rows.nth(i).locator("td").all_text_contents()] for i in range(2)]
+    assert told == [["4", "6"], ["0.250 of 1,500", "0.500 of 1,500"]]
+    page.get_by_label("with the parts of each figure").check()
+    expect(rows).to_have_count(3)
 
 
 def test_samples_over_time(page: Page, live: Any) -> None:

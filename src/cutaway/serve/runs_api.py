@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from cutaway.runs import BadInput, RunDirectory
 from cutaway.runs.manifest import MANIFEST, Manifest
+from cutaway.serve.comparison_api import comparison_routes
 from cutaway.serve.errors import ApiError
 from cutaway.serve.gate import REPORT_POLICY
 from cutaway.serve.merges_api import merges_routes
@@ -102,6 +103,7 @@ def runs_routes(service: Service) -> APIRouter:
     trainings = Trainings(served[0].resolve().parent if served else None, service.begun)
     router.include_router(trainings_routes(trainings, lambda: beside(served)))
     router.include_router(merges_routes(lambda: beside(served)))
+    router.include_router(comparison_routes(lambda: beside(served)))
 
     @router.get("")
     def runs() -> RunsShape:

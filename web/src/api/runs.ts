@@ -10,6 +10,7 @@ export type Plans = Schemas['PlansShape'];
 export type Start = Schemas['StartRequest'];
 export type LearnedMerges = Schemas['LearnedMergesShape'];
 export type Replayed = Schemas['MergesShape'];
+export type Comparison = Schemas['ComparisonShape'];
 export type Checkpoint = Schemas['CheckpointShape'];
 
 async function told<T>(path: string, query: Record<string, string> = {}, signal?: AbortSignal): Promise<T> {
@@ -36,6 +37,12 @@ export const reportOf = (run: string): string => `/api/runs/report?run=${encodeU
 
 export const merges = (run: string, first: number, count: number, signal: AbortSignal): Promise<LearnedMerges> =>
   told('runs/merges', { run, first: String(first), count: String(count) }, signal);
+
+/** Several runs side by side, by their settings and the figures of one stage. */
+export const comparison = async (runs: string[], stage: string, signal: AbortSignal): Promise<Comparison> => {
+  const query = new URLSearchParams([...runs.map((run) => ['run', run]), ['stage', stage]]);
+  return (await (await request(`/api/runs/comparison?${query.toString()}`, { signal })).json()) as Comparison;
+};
 
 /** How a text becomes tokens by the merges of a model's tokenizer. */
 export const replay = async (model: string, text: string, signal: AbortSignal): Promise<Replayed> =>

@@ -156,6 +156,12 @@ export interface components {
             };
             next: components["schemas"]["ChoiceShape"][];
         };
+        /** @description Answer to GET /api/runs/comparison. */
+        ComparisonShape: {
+            runs: string[];
+            settings: components["schemas"]["DifferenceShape"][];
+            measured: components["schemas"]["MeasuredShape"][];
+        };
         /** @description POST /api/context: a conversation, and how long the next answer may be. */
         ContextRequest: {
             model: string;
@@ -239,6 +245,11 @@ export interface components {
             arrows: components["schemas"]["ArrowShape"][];
             width: number;
             height: number;
+        };
+        /** @description A setting that is not the same in all runs, run by run; null: the run has no such setting. */
+        DifferenceShape: {
+            key: string;
+            values: (string | null)[];
         };
         /** @description POST /api/atlas/digit: an image to be named. */
         DigitRequest: {
@@ -524,6 +535,14 @@ export interface components {
             next: components["schemas"]["NextShape"][];
             lens: components["schemas"]["LensToken"][][];
             names: string[];
+        };
+        /** @description A figure that was measured in any of the runs, run by run; null: it was not measured there. */
+        MeasuredShape: {
+            metric: string;
+            unit: string;
+            higher_is_better: boolean;
+            values: (number | null)[];
+            n: (number | null)[];
         };
         /** @description POST /api/atlas/merges: how a text becomes tokens. */
         MergesRequest: {
