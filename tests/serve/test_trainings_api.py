@@ -131,14 +131,14 @@ def test_a_run_is_started_stopped_and_resumed(
 def test_what_can_be_started(http: Any, live: Any) -> None:
     found = http.get("/api/runs/recipes").json()
     assert found["folder"] == str(live.run.parent)
-    plans = {(plan["recipe"], plan["of_run"]): plan for plan in found["recipes"]}
+    plans = {(plan["recipe"], plan["of_run"]): plan for plan in found["plans"]}
     assert plans["demo", False]["depth"] == 4
     assert plans["demo", True] == {"recipe": "demo", "of_run": True, "seed": 1, "tokens": 90_000_000, "depth": None}
     assert plans["scaling", False]["tokens"] is None
     assert ("shakespeare", False) not in plans  # it needs a text
     assert ("web", False) not in plans  # and this one pages
     (live.run.parent / "text.txt").unlink()
-    assert ("demo", True) not in {(p["recipe"], p["of_run"]) for p in http.get("/api/runs/recipes").json()["recipes"]}
+    assert ("demo", True) not in {(p["recipe"], p["of_run"]) for p in http.get("/api/runs/recipes").json()["plans"]}
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_a_server_without_runs_starts_none(serve_live: Any, lm: Any) -> None:
     from cutaway.serve.offers import Lazy
 
     with serve_live([Offer("lone", Lazy(lambda: lm), "lone")]).client() as http:
-        assert http.get("/api/runs/recipes").json() == {"folder": None, "recipes": []}
+        assert http.get("/api/runs/recipes").json() == {"folder": None, "plans": []}
         assert message(http.post("/api/runs/start", json={"recipe": "demo", "name": "mine"})) == (
             409, "this server serves no run, so it has no folder for new ones",
         )  # fmt: skip

@@ -45,7 +45,7 @@ class PlansShape(BaseModel):
 
     folder: str | None
     """Where new runs go; null: nothing can be started here."""
-    recipes: list[PlanShape]
+    plans: list[PlanShape]
 
 
 class StartRequest(Request):
@@ -92,7 +92,7 @@ def trainings_routes(trainings: Trainings, runs: Callable[[], dict[str, Path]]) 
         """The recipes that need no more than themselves."""
         found = trainings.plans(runs()) if trainings.folder else []
         shapes = [PlanShape(recipe=p.name, of_run=p.of_run, seed=p.seed, tokens=p.tokens, depth=p.depth) for p in found]
-        return PlansShape(folder=str(trainings.folder) if trainings.folder else None, recipes=shapes)
+        return PlansShape(folder=str(trainings.folder) if trainings.folder else None, plans=shapes)
 
     @router.post("/start", responses=REFUSED)
     async def start(request: HTTPRequest, asked: StartRequest) -> BegunShape:

@@ -658,7 +658,7 @@ export interface components {
         /** @description Answer to GET /api/runs/recipes. */
         PlansShape: {
             folder: string | null;
-            recipes: components["schemas"]["PlanShape"][];
+            plans: components["schemas"]["PlanShape"][];
         };
         /** @description POST /api/atlas/projection: tokens' embeddings on two principal components. */
         ProjectionRequest: {
