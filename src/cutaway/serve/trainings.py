@@ -23,7 +23,7 @@ RECIPE, LOG = "recipe.toml", "run.log"
 MOST_AT_WORK = 2
 """Runs that may be at work at once."""
 LEAST_FREE = 1 << 30
-"""Bytes that must be free on the disk before a run is begun: the demo's takes about a third of that."""
+"""Bytes that must be free on the disk before a run is begun: the demo's takes less than half of that."""
 TAIL = 16 << 10
 """Bytes at the end of a log that are told."""
 
