@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from cutaway.ladder import kept_network
+from cutaway.ladder.digits import accuracy, outputs
+from cutaway.ladder.image_data import read_images
 from cutaway.pipeline.run import run_recipe
 from cutaway.pipeline.rungs.digits import RUNG
 from cutaway.runs import BadInput, RunDirectory, SilentProgress, read_results
@@ -61,6 +64,14 @@ def test_a_small_run(run: Path) -> None:
     assert len(data["ways"]["batch"]) == 4
     # Descents that are compared begin at the same place.
     assert len({curve[0] for curve in (*data["ways"].values(), *data["rates"].values())}) == 1
+
+
+def test_the_network_is_kept(run: Path, spots: Path) -> None:
+    kept, data = kept_network.read(run / "model" / "network.safetensors"), read_images(spots)
+    results = {result.metric: result for result in read_results(run / "evals.json")}
+    assert accuracy(outputs(kept.network, data.test_x), data.test_y) == kept.accuracy
+    assert kept.accuracy == results["test_accuracy_small"].value
+    assert (kept.learned, kept.tested) == (len(data.train_y), len(data.test_y))
 
 
 def test_the_same_seed_gives_the_same_figures(run: Path, spots: Path, tmp_path: Path) -> None:
