@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from cutaway.infer import LanguageModel, Sampling
-from cutaway.lens import Trace, logit_lens, surprise, without_blocks
+from cutaway.lens import Trace, logit_lens, surprise, surprise_within, without_blocks
 from cutaway.model import ModelConfig, Transformer
 from cutaway.runs import RunDirectory
 from cutaway.runs.manifest import Manifest
@@ -87,6 +87,10 @@ def test_a_window_hides_what_lies_outside(real: Any, lm: LanguageModel) -> None:
     bits = post(real, "window", tokens=ids, window=2, last=3)["bits"]
     expected = [float(surprise(lm.model, ids[end - 2 : end + 1])[-1]) for end in range(len(ids) - 3, len(ids))]
     assert bits == pytest.approx(expected, rel=1e-3)
+    # Also where they are read in several pieces.
+    ids = (ids * 40)[:200]
+    bits = post(real, "window", tokens=ids, window=150, last=7)["bits"]
+    assert bits == pytest.approx(surprise_within(lm.model, ids, 150, 7).tolist(), rel=1e-3)
 
 
 def test_steps_are_greedy_both_ways(real: Any, lm: LanguageModel) -> None:
@@ -128,7 +132,7 @@ def test_choosing_is_samplings(real: Any, lm: LanguageModel) -> None:
         ("surprise", {"tokens": [1] * 257}, "256 can be looked into"),
         ("surprise", {"tokens": [99_999]}, "99999 is no token of this model"),
         ("window", {"window": 2, "last": 2}, "of 3 tokens, the last 2 cannot each be read with 2 before them"),
-        ("window", {"window": 512, "last": 512}, "32,768 are read at once"),
+        ("window", {"tokens": [1] * 512, "window": 256, "last": 256}, "32,768 are read at once"),
         ("steps", {"most": 1000}, "less than or equal to 16"),
         ("choosing", {"top_p": 0}, "greater than 0"),
     ],

@@ -14,6 +14,7 @@ from cutaway.infer.generate import probabilities
 from cutaway.infer.timed import timed_steps
 from cutaway.lens import Trace, surprise_within, through_depth, without_blocks
 from cutaway.runs import BadInput
+from cutaway.serve.answering import ClientGone
 from cutaway.serve.errors import ApiError
 from cutaway.serve.looking import MAX_READ, Ids, looked_into
 from cutaway.serve.page_api import TokenShape, token_shape
@@ -26,6 +27,8 @@ MAX_STEPS = 16
 """Steps that are measured in one request."""
 MAX_WINDOWED = 1 << 15
 """Tokens that one request reads in windows."""
+WINDOWED_AT_ONCE = 512
+"""Of these, tokens that are read before anybody is asked whether they are still wanted."""
 SHOWN = 5
 """Alternatives that are told beside a token."""
 MAX_LISTED = 48
@@ -210,12 +213,21 @@ def atlas_running_routes(service: Service) -> APIRouter:
     @router.post("/window")
     async def window(request: HTTPRequest, asked: WindowRequest) -> WindowShape:
         """The surprise of the last tokens where no more than so many before them can be read."""
+        if asked.window + asked.last > len(asked.tokens):
+            message = f"the last {asked.last} cannot each be read with {asked.window} before them"
+            raise ApiError(400, f"of {len(asked.tokens)} tokens, {message}", param="window")
         reads = asked.window * asked.last
         if reads > MAX_WINDOWED:
             message = f"{asked.last} windows of {asked.window} are {reads:,} tokens; {MAX_WINDOWED:,} are read at once"
             raise ApiError(400, message, param="last")
         async with looked_into(service, request, asked.model, asked.tokens, charge=reads) as served:
-            return await run_in_threadpool(_window, served.lm, asked)
+            bits: list[float] = []
+            # In pieces, so that nobody waits long for what is no longer wanted.
+            while len(bits) < asked.last:
+                if await request.is_disconnected():
+                    raise ClientGone
+                bits += await run_in_threadpool(_window, served.lm, asked, len(bits))
+        return WindowShape(bits=bits)
 
     @router.post("/steps")
     async def steps(request: HTTPRequest, asked: StepsRequest) -> StepsShape:
@@ -271,11 +283,11 @@ def _surprise(lm: LanguageModel, asked: ReadRequest) -> SurpriseShape:
     )
 
 
-def _window(lm: LanguageModel, asked: WindowRequest) -> WindowShape:
-    try:
-        return WindowShape(bits=surprise_within(lm.model, asked.tokens, asked.window, asked.last).tolist())
-    except BadInput as error:
-        raise ApiError(400, str(error), param="window") from error
+def _window(lm: LanguageModel, asked: WindowRequest, done: int) -> list[float]:
+    """The next of the last tokens, after so many of them."""
+    some = min(asked.last - done, max(1, WINDOWED_AT_ONCE // asked.window))
+    tokens = asked.tokens[: len(asked.tokens) - asked.last + done + some]
+    return surprise_within(lm.model, tokens, asked.window, some).tolist()
 
 
 def _steps(lm: LanguageModel, asked: StepsRequest) -> StepsShape:
