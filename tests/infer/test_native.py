@@ -24,11 +24,11 @@ from cutaway.infer.runner import Row, TorchRunner
 from cutaway.model import KVCache, ModelConfig, Transformer, load_model
 from cutaway.model.config import Activation, Experts, Sparsity
 from cutaway.model.positions import sinusoidal
-from cutaway.runs import BadInput, CutawayError
+from cutaway.runs import BadInput, CutawayError, compiled
 
 DATA = Path(__file__).parents[3] / "shared/data"
 pytestmark = pytest.mark.skipif(
-    not any(shutil.which(name) for name in building.COMPILERS), reason="there is no C++ compiler"
+    not any(shutil.which(name) for name in compiled.COMPILERS), reason="there is no C++ compiler"
 )
 DECODERS = [name for name in zoo.DECODERS if "mixtral" not in name and "moe" not in name]
 SMALL: dict[str, Any] = {
@@ -415,7 +415,7 @@ def test_without_a_compiler_pytorch_does_it(
     runner = native_or_torch()(model, Pages(model.config, 8))
     assert isinstance(runner, TorchRunner)
     assert [record.message for record in caplog.records] == [
-        "there is no C++ compiler to build the native library with; install g++, or PyTorch has to do"
+        "there is no C++ compiler to build the native library with; install g++; PyTorch has to do"
     ]
 
 
@@ -430,11 +430,11 @@ def test_a_failing_compiler_is_quoted(fresh: Path, tmp_path: Path, monkeypatch: 
 def test_the_library_is_built_once_by_whoever_comes_first(
     fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = building.find_compiler()
+    real = compiled.find_compiler()
     library = tmp_path / "one.so"
     names = ("open", "close", "set_layer", "pack", "set_pages", "step")
     (tmp_path / "one.cpp").write_text("".join(f'extern "C" void cutaway_{name}() {{}}\n' for name in names))
-    building.run(real, "-fPIC", "-shared", "-o", str(library), str(tmp_path / "one.cpp"))
+    compiled.run(real, "-fPIC", "-shared", "-o", str(library), str(tmp_path / "one.cpp"))
     script = (
         f'case "$*" in *-dM*) exec {real} "$@";; esac\n'
         f"echo built >> {tmp_path}/log; sleep 0.2\n"
@@ -458,7 +458,7 @@ def test_the_library_is_built_once_by_whoever_comes_first(
 def test_a_library_that_cannot_be_opened_is_named(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = 'case "$*" in *-dM*) exit 0;; esac\nwhile [ "$1" != -o ]; do shift; done\necho nonsense > "$2"'
     monkeypatch.setenv("CXX", compiler(tmp_path / "liar", script))
-    with pytest.raises(CutawayError, match=r"native/\w+\.so cannot be opened"):
+    with pytest.raises(CutawayError, match=r"native/\w+\.so cannot be opened.*PyTorch has to do"):
         building.library()
 
 

@@ -34,7 +34,7 @@ LEAST_TOKENS, MOST_TOKENS = len(BYTE_OF) + len(SPECIAL_TOKENS), 200_000
 class TokenizerSettings(Settings):
     """How large a vocabulary to learn, and from words cut in which way."""
 
-    vocab_size: int = Field(default=4096, ge=LEAST_TOKENS, le=MOST_TOKENS, description="tokens, special ones included")
+    vocab_size: int = Field(default=4096, ge=len(BYTE_OF), le=MOST_TOKENS, description="tokens, special ones included")
     split: SplitName = "cutaway"
     """Where a merge may not cross: our pattern, GPT-2's, GPT-4's (cl100k) or GPT-4o's (o200k)."""
     digits: int | None = Field(default=None, ge=0, le=MOST_DIGITS)
