@@ -61,7 +61,9 @@ def shown(browser: Browser, tmp_path: Path) -> Iterator[Shown]:
         file.write_text(f"<!doctype html><meta charset=utf-8><body>{figure._repr_mimebundle_()['text/html']}", "utf-8")
         context = browser.new_context(offline=True, viewport={"width": 900, "height": 900}, **options)
         page = context.new_page()
-        page.on("console", lambda message: trouble.append(message.text))
+        # Where scripts are off, Chromium says so.
+        if options.get("java_script_enabled", True):
+            page.on("console", lambda message: trouble.append(message.text))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith(("file:", "about:", "data:")) else trouble.append(r.url))
         page.goto(file.as_uri())

@@ -28,7 +28,7 @@ export class Prompt {
   follow(): void {
     $effect(() => {
       const [model, text] = [models.current, place.prompt];
-      return later(80, (signal) => readText(model, text, signal), (read) => (this.text = read), this);
+      return later(40, (signal) => readText(model, text, signal), (read) => (this.text = read), this);
     });
   }
 
