@@ -52,11 +52,15 @@ CHANGES = """
 () => {
   window.changes = [];
   window.asked = 0;
-  const fetch = window.fetch;
-  window.fetch = (...given) => {
-    window.asked += 1;
-    return fetch(...given).finally(() => (window.asked -= 1));
+  const counted = (owner, name) => {
+    const plain = owner[name];
+    owner[name] = function (...given) {
+      window.asked += 1;
+      return plain.apply(this, given).finally(() => (window.asked -= 1));
+    };
   };
+  counted(window, 'fetch');
+  for (const body of ['arrayBuffer', 'json']) counted(Response.prototype, body);
   const noted = () => requestAnimationFrame(() => setTimeout(() => window.changes.push(performance.now())));
   const all = { subtree: true, childList: true, attributes: true, characterData: true };
   new MutationObserver(noted).observe(document.querySelector('#main'), all);
