@@ -113,7 +113,7 @@ export async function tensor(
 ): Promise<Numbers> {
   const response = await post('/api/inside/tensor', { ...sent(reading), name, place: where }, signal);
   const shape = (response.headers.get('X-Shape') ?? '').split(',').filter(Boolean).map(Number);
-  return { name, shape, values: new Float32Array(await response.arrayBuffer()) };
+  return { name, where, shape, values: new Float32Array(await response.arrayBuffer()) };
 }
 
 export async function runs(): Promise<Run[]> {

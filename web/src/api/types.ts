@@ -47,6 +47,8 @@ export type Sample = Schemas['SampleShape'];
 /** Numbers of one tensor, in rows of the last axis; they come as bytes, which no document describes. */
 export interface Numbers {
   name: string;
+  /** The place in the tensor that was asked for, axis by axis; null is all of an axis. */
+  where: (number | null)[];
   shape: number[];
   values: Float32Array;
 }
