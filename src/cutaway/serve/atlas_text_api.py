@@ -163,12 +163,15 @@ class ProjectionRequest(Request):
     """Whose components: of these rows, or of the whole table."""
 
 
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
 class ProjectionShape(BaseModel):
     """Answer to POST /api/atlas/projection."""
 
     name: str
-    points: list[tuple[float, float]]
-    explained: tuple[float, float]
+    points: list[Pair]
+    explained: Pair
     """The share of the variance that lies along each component."""
 
 
@@ -359,9 +362,7 @@ def _projected(lm: LanguageModel, asked: ProjectionRequest) -> ProjectionShape:
         found = projection(rows, table if asked.among == "table" else rows)
     except BadInput as error:
         raise ApiError(400, str(error), param="tokens") from error
-    return ProjectionShape(
-        name="embed.weight", points=[(x, y) for x, y in found.points.tolist()], explained=found.explained
-    )
+    return ProjectionShape(name="embed.weight", points=found.points.tolist(), explained=list(found.explained))
 
 
 def _repeated(lm: LanguageModel, asked: HeadsRequest) -> Repeated:

@@ -673,14 +673,8 @@ export interface components {
         /** @description Answer to POST /api/atlas/projection. */
         ProjectionShape: {
             name: string;
-            points: [
-                number,
-                number
-            ][];
-            explained: [
-                number,
-                number
-            ];
+            points: number[][];
+            explained: number[];
         };
         /** @description What every request says: the model, and what it reads. */
         ReadRequest: {
