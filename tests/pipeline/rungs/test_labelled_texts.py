@@ -106,6 +106,8 @@ def test_a_label_of_several_against_the_rest(tmp_path: Path) -> None:
     [
         ("none.csv", None, "there is no file"),
         ("pairs.txt", b"only words\n", "line 1 is no label, a tab and a text"),
+        ("empty.txt", b"", "empty.txt holds no labelled text"),
+        ("heading.csv", b"text,label\n", "heading.csv holds no examples to learn from"),
         ("one.csv", b"text,label\n" + b"a,x\n" * 50, "single label x"),
         (
             "few.csv",

@@ -140,8 +140,10 @@ def _own_rule(pattern: str) -> Rule:
 
 def _label_to_find(labels: set[str], wanted: str | None, where: str) -> str:
     told = ", ".join(sorted(labels)[:8]) + (" ..." if len(labels) > 8 else "")
+    if not labels:
+        raise BadInput(f"{where} holds no labelled text; give a table with text and label")
     if len(labels) < 2:
-        raise BadInput(f"{where} has the single label {told or '(none)'}; texts of another are needed to tell it from")
+        raise BadInput(f"{where} has the single label {told}; texts of another are needed to tell it from")
     if wanted is not None:
         if wanted not in labels:
             raise BadInput(f"{where} has no text labelled {wanted!r}; the labels are {told}")
