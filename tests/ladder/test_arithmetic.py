@@ -159,7 +159,7 @@ def test_of_few_problems_half_are_taken() -> None:
     # 100 · 101 / 2 = 5,050 sums of two numbers below 100.
     assert (len(problems.training), len(problems.heldout)) == (2525 - 500, 500)
     assert len(draw_problems(1, 20, 7, seed=1).training) == 20
-    with pytest.raises(BadInput, match=r"1 digits have 55 different sums.*too few to hold 14 out"):
+    with pytest.raises(BadInput, match=r"up to 1 digit have 55 different sums.*too few to hold 14 out"):
         draw_problems(1, 30, 14, seed=1)
 
 

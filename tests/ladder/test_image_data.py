@@ -178,7 +178,7 @@ def test_other_bad_files(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "photo.jpeg").write_bytes(b"")
     said = {
-        "halves.npz": "a test part",
+        "halves.npz": "test_x, test_y, or x_train, y_train, x_test, y_test: a test part too",
         "cut.npz": "end of it is missing",
         "bent.npz": "cannot be read as an .npz archive",
         "words.csv": "cannot be read as a table",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
 
 from cutaway.cli.progress import TerminalProgress
 
@@ -56,9 +57,16 @@ def resolve(
 
 
 def carry_out(
-    recipe: Any, stages: Any, directory: Path, *, until: str | None = None, again: bool = False, compare: bool = False
+    recipe: Any,
+    stages: Any,
+    directory: Path,
+    *,
+    until: str | None = None,
+    again: bool = False,
+    compare: bool = False,
+    console: Console | None = None,
 ) -> Path:
-    """Bring the run in `directory` up to `until`, showing how far it is; give the directory.
+    """Bring the run in `directory` up to `until`, showing how far it is on `console`; give the directory.
 
     Of several processes that `torchrun` started, the first does that; the others train with it and end here.
     """
@@ -73,6 +81,6 @@ def carry_out(
             follow(stages, processes())
         raise typer.Exit
     run = RunDirectory(directory)
-    with TerminalProgress() as progress:
+    with TerminalProgress(console) as progress:
         run_recipe(recipe, stages, run, progress, until, again=again, compare=compare, processes=processes())
     return run.path

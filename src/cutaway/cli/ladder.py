@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from cutaway.cli.bring import carry_out
 from cutaway.cli.help import with_example
-from cutaway.cli.options import Again, Seed, Set
+from cutaway.cli.options import Again, Json, Seed, Set
 
 HELP = with_example(
     "cutaway ladder neuron",
@@ -37,13 +38,16 @@ def ladder(
     seed: Seed = None,
     sets: Set = None,
     again: Again = False,
+    as_json: Json = False,
 ) -> None:
     """Climb a rung."""
     from cutaway.pipeline.rungs import TITLES, rung_named
 
     if name is None:
-        _list(TITLES)
+        _list(TITLES, as_json)
         return
+    from cutaway.evals.measures import RESULTS
+    from cutaway.pipeline.rungs.rung import REPORT
     from cutaway.runs import BadInput, load_recipe
     from cutaway.runs.recipe import quoted
 
@@ -57,11 +61,20 @@ def ladder(
     if seed is not None:
         overrides.append(f"seed={seed}")
     recipe = load_recipe(None, [*overrides, *(sets or [])], rung.recipe)
-    run = carry_out(recipe, rung.stages, out or Path("runs") / f"ladder-{name}", again=again)
-    print(f"{run / name / 'report.md'}    is its report, with pictures beside it")
+    # The result alone goes to standard output, what is told on the way beside it.
+    console = Console(stderr=True, highlight=False) if as_json else None
+    run = carry_out(recipe, rung.stages, out or Path("runs") / f"ladder-{name}", again=again, console=console)
+    if as_json:
+        found = json.loads((run / name / RESULTS).read_bytes())["results"]
+        print(json.dumps({"run": str(run), "results": found}, indent=2, ensure_ascii=False))
+        return
+    print(f"{run / name / REPORT}    is its report, with pictures beside it")
 
 
-def _list(titles: dict[str, str]) -> None:
+def _list(titles: dict[str, str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([{"name": name, "title": title} for name, title in titles.items()], indent=2))
+        return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, title in titles.items():
         table.add_row(name, title)

@@ -168,9 +168,10 @@ def _read_npz(path: Path) -> list[NDArray[Any]]:
                 if set(keys) <= set(archive.files):
                     return [archive[key] for key in keys]
             held = ", ".join(archive.files)
+            known = ", or ".join(", ".join(keys) for keys in NPZ_KEYS)
     except _UNREADABLE as error:
         raise _unread(path, "an .npz archive", error) from error
-    raise BadInput(f"{path} holds {held or 'nothing'}; it needs {', '.join(NPZ_KEYS[0])}: a test part too")
+    raise BadInput(f"{path} holds {held or 'nothing'}; it needs {known}: a test part too")
 
 
 def _read_csv(path: Path) -> tuple[NDArray[Any], NDArray[Any]]:

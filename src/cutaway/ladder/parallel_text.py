@@ -66,7 +66,10 @@ def read_parallel(path: Path, source: str, target: str, *, heldout: float, seed:
     if others:
         return ParallelText(f"{_stem(train[0], source)}, {source} to {target}", pairs, _lines(*others[0]))
     about = train[0].name if len(train) == 1 else f"{_stem(train[0], source)}, {source} to {target}"
-    return held_out(about, pairs, [pair.source for pair in pairs], heldout, seed)
+    try:
+        return held_out(about, pairs, [pair.source for pair in pairs], heldout, seed)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
 
 
 def parallel_files(path: Path, source: str, target: str) -> list[tuple[Path, ...]]:
@@ -165,7 +168,8 @@ def held_out(about: str, pairs: Sequence[Pair], groups: Sequence[str], share: fl
     known = {pair.source for pair in train}
     heldout = [pair for pair in heldout if pair.source not in known]
     if not train or not heldout:
-        raise BadInput(f"{len(pairs)} pairs are too few to hold some of them out ({about}); give more")
+        few = "1 pair is" if len(pairs) == 1 else f"{len(pairs)} pairs are"
+        raise BadInput(f"{few} too few to hold some of them out; give more")
     return ParallelText(about, train, heldout)
 
 

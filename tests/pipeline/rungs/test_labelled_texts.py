@@ -76,10 +76,31 @@ def test_every_form_gives_the_same(make: Any, tmp_path: Path) -> None:
     assert len(set(found.groups)) == len(ROWS)
 
 
-def test_old_encodings_are_read(tmp_path: Path) -> None:
+def test_an_old_encoding_is_named(tmp_path: Path) -> None:
     path = tmp_path / "SMSSpamCollection"
-    path.write_bytes(b"".join(f"{label}\tcosts \xa3 {text}\n".encode("latin-1") for text, label in ROWS))
-    assert all("£" in text for text in read(path).texts)
+    path.write_bytes("ham\tcosts £ 1\n".encode("latin-1"))
+    with pytest.raises(BadInput, match=r"SMSSpamCollection is not UTF-8 \(byte offset 10\)"):
+        read(path)
+    packed = tmp_path / "old.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(path, "SMSSpamCollection")
+    with pytest.raises(BadInput, match=r"old.zip: SMSSpamCollection is not UTF-8"):
+        read(packed)
+
+
+@pytest.mark.parametrize("heading", ["label\ttext", "Category\tMessage", "v1\tv2\t\r"])
+def test_a_heading_is_no_text(tmp_path: Path, heading: str) -> None:
+    path = tmp_path / "sms.txt"
+    path.write_text(heading + "\n" + sms(tmp_path).read_text())
+    found = read(path)
+    assert as_pairs(found) == WANTED
+    assert found.others == "ham"
+
+
+def test_what_unicode_calls_a_line_break_ends_no_line(tmp_path: Path) -> None:
+    path = tmp_path / "sms.txt"
+    path.write_text("".join(f"{label}\tone\u2028two\x85 {text}\n" for text, label in ROWS))
+    assert len(read(path).texts) == len(ROWS)
 
 
 def test_repeated_texts_are_left_out(tmp_path: Path) -> None:

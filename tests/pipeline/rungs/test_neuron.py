@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cutaway.cli.main import run_command
+from cutaway.pipeline.rungs import TITLES
 from cutaway.pipeline.rungs.neuron import SCORES, misprints
 from cutaway.pipeline.rungs.neuron_tasks import LETTERS, letter_shares, letters, pictures
 from cutaway.runs import BadInput
@@ -55,6 +56,15 @@ def test_the_same_seed_gives_the_same_figures(
     again = climbed(tmp_path / "again", "--set", "neuron.steps=100")
     assert figures(again) == figures(finished)
     assert (again / "report.md").read_text() == (finished / "report.md").read_text()
+
+
+def test_the_result_as_json(capsys: pytest.CaptureFixture[str], finished: Path) -> None:
+    run = finished.parent
+    assert run_command(["ladder", "neuron", "--out", str(run), "--set", "neuron.steps=100", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"run": str(run), **json.loads((finished / "evals.json").read_text())}
+    assert run_command(["ladder", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0] == {"name": "neuron", "title": TITLES["neuron"]}
 
 
 def test_where_the_textbook_is_wrong() -> None:

@@ -40,6 +40,8 @@ RULES: dict[str, Sequence[Rule]] = {
 """By what is to be found, the rules written by hand."""
 LONGEST_ARCHIVE = 256 * 2**20
 """Bytes of an archive's files when unpacked."""
+HEADINGS = ("label", "class", "category", "v1")
+"""What stands above the labels where a first line names the columns."""
 FEWEST = 30
 """Texts of each of the two kinds, below which nothing can be held out."""
 
@@ -163,7 +165,7 @@ def _read(path: Path) -> list[Row]:
     elif zipfile.is_zipfile(path):
         found = _of_archive(path)
     else:
-        found = _of_lines(_decoded(path.read_bytes()), str(path))
+        found = _of_lines(_decoded(_bytes(path), str(path)), str(path))
     return [(text, label, str(number)) for number, (text, label) in enumerate(found) if text.strip()]
 
 
@@ -177,15 +179,16 @@ def _of_table(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def _of_lines(text: str, where: str) -> list[tuple[str, str]]:
-    """Of "label, tab, text" lines the texts and labels."""
+    """Of "label, tab, text" lines the texts and labels; a first line that names the columns is left out."""
     found: list[tuple[str, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         label, tab, message = line.partition("\t")
         if not tab:
             raise BadInput(
                 f"{where} line {number} is no label, a tab and a text; a table with names ends in .csv or .tsv"
             )
-        found.append((message, label.strip()))
+        if number > 1 or label.strip().casefold() not in HEADINGS:
+            found.append((message, label.strip()))
     return found
 
 
@@ -197,13 +200,14 @@ def _of_archive(path: Path) -> list[tuple[str, str]]:
                 raise BadInput(f"{path} unpacks to more than {LONGEST_ARCHIVE >> 20} MiB; give a smaller archive")
             for member in sorted(archive.namelist()):
                 name, folder = member.rpartition("/")[2], _FILES.search(member)
+                where = f"{path}: {member}"
                 if name in _LINES:
-                    lines = _decoded(archive.read(member)).splitlines()
+                    lines = _lines(_decoded(archive.read(member), where))
                     found += [(line.strip(), _LINES[name]) for line in lines]
                 elif folder is not None:
-                    found.append((_decoded(archive.read(member)).strip(), folder[1]))
+                    found.append((_decoded(archive.read(member), where).strip(), folder[1]))
                 elif name == _SMS:
-                    found += _of_lines(_decoded(archive.read(member)), f"{path}: {member}")
+                    found += _of_lines(_decoded(archive.read(member), where), where)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
         raise BadInput(f"{path} cannot be unpacked ({error}); fetch it again") from None
     if not found:
@@ -211,9 +215,20 @@ def _of_archive(path: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _decoded(raw: bytes) -> str:
-    """As UTF-8, or as the ISO 8859-1 of older collections."""
+def _lines(text: str) -> list[str]:
+    # Only what ends a line in such files: a character that Unicode calls a line break may stand inside a message.
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}); check the path and its permissions") from None
+
+
+def _decoded(raw: bytes, where: str) -> str:
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{where} is not UTF-8 (byte offset {error.start}); save it as UTF-8") from None
