@@ -196,8 +196,9 @@ def draw_problems(digits: int, n_training: int, n_asked: int, seed: int) -> Prob
     n_training = min(n_training, half - n_asked)
     if n_training < n_asked:
         raise BadInput(
-            f"numbers of up to {digits} digit{'s' * (digits > 1)} have {highest * (highest + 1) // 2:,} different sums, "
-            f"of which at most half are taken: too few to hold {n_asked:,} out and learn from as many; ask fewer, or give more digits"
+            f"numbers of up to {digits} digit{'s' * (digits > 1)} have {highest * (highest + 1) // 2:,} different "
+            f"sums, of which at most half are taken: too few to hold {n_asked:,} out and learn from as many; "
+            "ask fewer, or give more digits"
         )
     n = n_training + n_asked
     drawn: dict[frozenset[int], Problem] = {}
