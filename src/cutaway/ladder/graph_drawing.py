@@ -17,7 +17,7 @@ from cutaway.ladder.graph_layout import Point, layered
 
 MOST = 12
 """Of more numbers than these a node tells only the shape and the size."""
-LETTER, LINE, ROOM = 6.0, 15.0, 8.0
+LETTER, LINE, ROOM = 6.8, 15.0, 8.0
 """Width of a letter, height of a line, and what is left free around them, in CSS pixels."""
 HEAD, BETWEEN_ROWS, BETWEEN_NODES = 26.0, 24.0, 20.0
 

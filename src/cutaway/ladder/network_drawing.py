@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-ACROSS, DOWN, RADIUS, HEAD = 150.0, 48.0, 16.0, 36.0
+ACROSS, DOWN, RADIUS, HEAD = 150.0, 48.0, 19.0, 36.0
 """Between columns, between neurons, of a circle, and above all of it, in CSS pixels."""
 THICKEST = 6.0
 
