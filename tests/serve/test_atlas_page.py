@@ -159,6 +159,29 @@ def test_each_step_of_descent_is_the_engines(page: Page, live: Any) -> None:
     assert page.locator("svg rect.parameter").count() == 4
 
 
+def test_on_a_phone_the_computation_graph_is_seen_whole(page: Page, live: Any) -> None:
+    turn_to(page, live, "training")
+    region = page.get_by_role("region", name="The computation graph")
+    boxes = region.locator("svg rect[rx]")
+    drawn = region.locator("svg")
+    expect(drawn).to_be_visible()
+    wide, n_boxes = drawn.bounding_box(), boxes.count()
+    assert wide
+    assert wide["width"] > wide["height"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(region).to_have_js_property("scrollWidth", 358)
+    tall = drawn.bounding_box()
+    assert tall
+    assert tall["height"] > tall["width"]
+    assert boxes.count() == n_boxes
+    places = boxes.evaluate_all("all => all.map(r => ['x', 'y', 'width', 'height'].map(a => +r.getAttribute(a)))")
+    for i, (x, y, width, height) in enumerate(places):
+        assert x >= 0
+        assert y >= 0
+        for x2, y2, width2, height2 in places[:i]:
+            assert x >= x2 + width2 or x2 >= x + width or y >= y2 + height2 or y2 >= y + height
+
+
 def test_little_data_is_learned_by_heart(page: Page, live: Any) -> None:
     pytest.importorskip("sklearn")
     turn_to(page, live, "generalisation")
