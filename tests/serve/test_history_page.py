@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -116,3 +117,82 @@ def test_hostile_titles_are_text(page: Page, live: Any) -> None:
     ask(page, text, 1)
     expect(kept(page).locator(".name")).to_have_text([text])
     assert page.locator("img").count() == 0
+
+
+@pytest.fixture
+def long(page: Page, live: Any, store: Conversations) -> Page:
+    """A conversation of 2,000 messages, opened by its address."""
+    ask(page, "Tell of ships", 1)
+    (one,) = store.listed("")
+    first = store.get("", one.id)
+    assert first is not None
+    answer, conversation, parent = first.turns[-1], uuid4().hex, None
+    for i in range(1000):
+        question, reply = uuid4().hex, uuid4().hex
+        store.keep("", conversation, turn=question, parent=parent, role="user", text=f"Question {i} of them")
+        store.keep("", conversation, turn=reply, parent=question, role="assistant", text=answer.text, model="demo",
+                   detail=answer.detail)  # fmt: skip
+        parent = reply
+    page.goto(f"{page.url.split('?')[0]}?conversation={conversation}")
+    expect(page.locator("article.answer")).to_have_count(1000)
+    return page
+
+
+def asked(page: Page, number: int) -> Any:
+    return page.get_by_role("log").get_by_text(f"Question {number} of them", exact=True)
+
+
+def test_a_long_conversation_opens_at_its_end(long: Page) -> None:
+    expect(asked(long, 999)).to_be_in_viewport()
+    expect(long.get_by_role("button", name="Regenerate")).to_be_in_viewport()
+    expect(long.locator("article.answer").last.locator(".token").first).to_be_visible()
+    assert long.locator(".token").count() < 1000
+
+
+def test_a_long_conversation_is_drawn_near_the_view(long: Page) -> None:
+    answers, tokens = long.locator("article.answer"), long.locator("article.answer .token")
+    assert answers.first.locator(".token").count() == 0
+    long.evaluate("scrollTo(0, 0)")
+    expect(asked(long, 0)).to_be_in_viewport()
+    answers.first.locator(".token").first.hover()
+    expect(long.get_by_role("complementary", name="Token")).to_contain_text("Chosen at")
+    # What is far away is plain again.
+    long.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
+    expect(answers.first.locator(".token")).to_have_count(0)
+    assert tokens.count() < 1000
+    # What is read stays in view while what is around it is drawn.
+    moved = long.evaluate(
+        """async () => {
+          scrollTo(0, document.body.scrollHeight / 3);
+          await new Promise((done) => setTimeout(done, 50));
+          const top = (element) => element.getBoundingClientRect().top;
+          const seen = [...document.querySelectorAll('article.question')].find((element) => top(element) > 0);
+          const before = top(seen);
+          await new Promise((done) => setTimeout(done, 600));
+          return [Math.abs(top(seen) - before), seen.closest('.stretch').querySelectorAll('.token').length];
+        }"""
+    )
+    assert moved[0] < 200
+    assert moved[1] > 0
+
+
+def test_a_long_conversation_can_be_searched_and_gone_through_by_keys(long: Page) -> None:
+    middle = asked(long, 500)
+    assert long.evaluate("find('Question 500 of them')") is True
+    expect(middle).to_be_in_viewport()
+    # Each question's buttons are there to be tabbed to, and its answer's tokens as soon as one of them is.
+    long.get_by_role("button", name="Edit").nth(250).focus()
+    expect(asked(long, 250)).to_be_in_viewport()
+    answer = long.locator("article.answer").nth(250)
+    expect(answer.locator(".token").first).to_be_visible()
+    long.keyboard.press("Tab")
+    long.keyboard.press("ArrowRight")
+    expect(answer.locator(".token.here")).to_have_count(1)
+    # An edit that was begun is there when one comes back.
+    long.get_by_role("button", name="Edit").nth(250).click()
+    long.get_by_label("The question in other words").fill("And of rafts")
+    long.get_by_label("Question", exact=True).focus()
+    long.evaluate("scrollTo(0, document.body.scrollHeight)")
+    expect(asked(long, 999)).to_be_in_viewport()
+    expect(answer.locator(".token")).to_have_count(0)
+    expect(long.get_by_label("The question in other words")).to_have_value("And of rafts")
