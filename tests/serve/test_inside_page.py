@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from torch import Tensor
 
 from cutaway.infer import LanguageModel
@@ -148,3 +148,28 @@ def test_phone(page: Page, live: Any) -> None:
         expect(page.locator("section h3")).to_be_visible()
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_a_model_that_was_not_kept_is_told_of(page: Page, live: Any, trouble: list[str]) -> None:
+    held: list[Route] = []
+    page.route("**/api/inside/checkpoints*", lambda route: held.append(route))
+    page.goto(f"{live.url}/?view=inside&model=demo@7")
+    alert = page.locator("main [role=alert]")
+    expect(alert).to_contain_text("7")
+    # What else is answered well does not take the error away.
+    with page.expect_response("**/api/inside/checkpoints*") as answer:
+        held[0].continue_()
+    assert answer.value.ok
+    page.wait_for_timeout(300)
+    expect(alert).to_contain_text("7")
+    assert all("404" in each for each in trouble)
+    trouble.clear()
+
+
+def test_the_names_of_the_settings_belong_to_the_sliders(page: Page, live: Any) -> None:
+    page.goto(f"{live.url}/?view=inside")
+    for name, low in (("Temperature", "0.00"), ("top-p", "0.05"), ("top-k", "all")):
+        label = page.locator("main label", has_text=re.compile(f"^{name}"))
+        assert label.evaluate("each => each.control.type") == "range"
+        page.get_by_label(name).press("Home")
+        expect(label).to_contain_text(low)
