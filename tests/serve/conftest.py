@@ -77,7 +77,10 @@ class FakeModel:
         """A token with made-up probabilities, which depend on the token alone."""
         draw = random.Random(token * 7919)
         chance = 1.0 if forced else round(draw.uniform(0.25, 0.98) ** 0.6, 4)
-        rest, others = 1 - chance, draw.sample(range(30, self.tokenizer.vocab_size), 19)
+        rest, others = (
+            1 - chance,
+            draw.sample([id_ for id_ in range(30, self.tokenizer.vocab_size) if id_ != token], 19),
+        )
         alternatives = [(token, chance)]
         for other in others:
             share = rest * draw.uniform(0.3, 0.6)
