@@ -160,9 +160,8 @@ def main() -> None:
     given_ = options.parse_args()
     failed, found, began, chance = 0, Found(), time.monotonic(), random.Random(0)
     with tempfile.TemporaryDirectory() as name:
-        server = Server(
-            given_.model or random_model(Path(name)), 0, Path(name), history=Path(name) / "conversations.db"
-        )
+        model = given_.model or random_model(Path(name))
+        server = Server([model], 0, Path(name), history=Path(name) / "conversations.db")
         try:
             document = schemathesis.openapi.from_url(f"http://127.0.0.1:{server.port}/openapi.json", config=CONFIG)
             proven = examples_of(document.raw_schema)

@@ -110,7 +110,7 @@ def main() -> None:
         chat_reference = scores(
             "hf", {"pretrained": directory, "dtype": "float32", "device": "cpu"}, chats, apply_chat_template=True
         )
-        server = Server(directory, 0, work)
+        server = Server([directory], 0, work)
         try:
             url = f"http://127.0.0.1:{server.port}/v1"
             arguments = {"model": server.name, "tokenizer": directory, "tokenizer_backend": "huggingface"}

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,13 +53,13 @@ class Found:
 class Server:
     """`cutaway serve` in a process of its own."""
 
-    def __init__(self, model: str, port: int, directory: Path, history: Path | None = None) -> None:
-        self.model, self.port, self.directory = model, port, directory
+    def __init__(self, models: Sequence[str], port: int, directory: Path, history: Path | None = None) -> None:
+        self.models, self.port, self.directory = models, port, directory
         self.history = ["--history", str(history)] if history else ["--no-history"]
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "cutaway", "serve", self.model, *self.history, "--port", str(self.port)]
+        command = [sys.executable, "-m", "cutaway", "serve", *self.models, *self.history, "--port", str(self.port)]
         command += ["--log", str(self.directory / "log.jsonl")]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
@@ -264,7 +264,7 @@ def main() -> None:
     given = options.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
-        server = Server(given.model or random_model(Path(name)), 0, Path(name))
+        server = Server([given.model or random_model(Path(name))], 0, Path(name))
         try:
             held = asyncio.run(measure(server, given))
         finally:

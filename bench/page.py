@@ -112,7 +112,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         history = Path(folder) / "conversations.db"
-        server = Server(given.model, given.port, Path(folder), history)
+        server = Server([given.model], given.port, Path(folder), history)
         path = {"executable_path": str(CHROMIUM)} if CHROMIUM.exists() else {}
         browser = playwright.chromium.launch(args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"], **path)
         try:
