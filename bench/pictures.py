@@ -76,7 +76,7 @@ def main() -> None:
                 page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
                 page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
                 # A stream that has been read to its end is let go of.
-                page.on("requestfailed", lambda request: wrong.append(request.url) if "chat" not in request.url else None)
+                page.on("requestfailed", lambda each: wrong.append(each.url) if "chat" not in each.url else None)
                 PICTURES[name](page, f"http://127.0.0.1:{server.port}")
                 page.wait_for_load_state("networkidle")
                 page.wait_for_timeout(1000)
