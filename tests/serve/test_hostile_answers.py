@@ -230,3 +230,5 @@ def test_an_answer_of_a_megabyte(page: Page, live: Any, name: str) -> None:
     took = time.monotonic() - began
     assert inert(page) == []
     assert took < 30, f"{len(text):,} characters took {took:.1f} s"
+    # The conversation can go on: it is not too long a text to be asked about.
+    expect(page.locator(".context")).to_contain_text("of 3,000,000 tokens")

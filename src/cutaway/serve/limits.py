@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_MESSAGES = 256
-MAX_TEXT = 200_000
-"""Characters in one text of a request."""
+MAX_TEXT = 1 << 20
+"""Characters in one text of a request: more than a context of 200,000 tokens of English holds, so that a conversation
+can go on after an answer that filled it. `Limits.body_bytes` bounds all texts together."""
 MAX_TOKENIZE = 50_000
 """Characters to be shown as tokens at once."""
 MAX_STOPS = 4
