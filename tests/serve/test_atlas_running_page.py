@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from playwright.sync_api import Locator, Page, Response, expect
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from cutaway.infer import LanguageModel, Sampling
 from cutaway.lens import Trace, surprise, surprise_within, without_blocks
@@ -191,6 +191,20 @@ def test_context_is_measured_in_windows(page: Page, live: Any, lm: LanguageModel
     short = float(surprise(lm.model, ids[-4:])[-1])
     expect(page.get_by_text(f"With 3 tokens: {short:.2f} bits")).to_be_visible()
     assert page.locator("li.hidden").count() == len(ids) - 4
+
+
+def test_a_text_of_ones_own_stays(page: Page, live: Any, lm: LanguageModel) -> None:
+    text = "My own words, written at once."
+
+    def late(route: Route) -> None:
+        page.get_by_label("The text").fill(text)
+        route.continue_()
+
+    page.route("**/api/atlas/heldout*", late)
+    turn_to(page, live, "context")
+    ids = lm.tokenizer.document(text)
+    expect(page.get_by_text(f"to {len(ids) - len(ids) // 2} the mean")).to_be_visible()
+    expect(page.get_by_label("The text")).to_have_value(text)
 
 
 def test_data_is_the_runs(page: Page, live: Any, lm: LanguageModel) -> None:
