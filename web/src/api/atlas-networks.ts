@@ -1,6 +1,6 @@
 /** What the pages on small networks ask: src/cutaway/serve/atlas_networks_api.py and atlas_digit_api.py. */
 
-import { post, request } from './client';
+import { answered, got, request } from './client';
 import type { components } from './schema';
 
 type Schemas = components['schemas'];
@@ -24,27 +24,27 @@ export async function neuron(
   asked: Schemas['NeuronRequest'],
   signal: AbortSignal,
 ): Promise<NeuronAnswer> {
-  return (await (await post('/api/atlas/neuron', asked, signal)).json()) as NeuronAnswer;
+  return answered('/api/atlas/neuron', asked, signal);
 }
 
 export async function activations(): Promise<Activations> {
-  return (await (await request('/api/atlas/activations')).json()) as Activations;
+  return got('/api/atlas/activations');
 }
 
 export async function layers(asked: Schemas['LayersRequest'], signal: AbortSignal): Promise<Layers> {
-  return (await (await post('/api/atlas/layers', asked, signal)).json()) as Layers;
+  return answered('/api/atlas/layers', asked, signal);
 }
 
 export async function descent(asked: Schemas['DescentRequest'], signal: AbortSignal): Promise<Descent> {
-  return (await (await post('/api/atlas/descent', asked, signal)).json()) as Descent;
+  return answered('/api/atlas/descent', asked, signal);
 }
 
 export async function generalisation(asked: Schemas['HeartRequest'], signal: AbortSignal): Promise<Heart> {
-  return (await (await post('/api/atlas/generalisation', asked, signal)).json()) as Heart;
+  return answered('/api/atlas/generalisation', asked, signal);
 }
 
 export async function digitNetwork(): Promise<DigitNetwork> {
-  return (await (await request('/api/atlas/digit')).json()) as DigitNetwork;
+  return got('/api/atlas/digit');
 }
 
 /** Each layer's weights and biases. */
@@ -60,5 +60,5 @@ export async function digitWeights(sizes: number[]): Promise<DigitLayer[]> {
 
 /** What the network reads, and each layer's activations. */
 export async function nameDigit(pixels: number[], drawn: boolean, signal: AbortSignal): Promise<number[][]> {
-  return ((await (await post('/api/atlas/digit', { pixels, drawn }, signal)).json()) as Schemas['ActivationsOfDigit']).layers;
+  return (await answered<Schemas['ActivationsOfDigit']>('/api/atlas/digit', { pixels, drawn }, signal)).layers;
 }

@@ -1,6 +1,6 @@
 /** The atlas's own part of the API: src/cutaway/serve/atlas_*_api.py. */
 
-import { post, request } from './client';
+import { answered, got } from './client';
 import type { components } from './schema';
 import type { TokenShape } from './types';
 
@@ -40,48 +40,39 @@ export interface Continuation {
   logprobs: number[];
 }
 
-async function asked<T>(path: string, body: unknown, signal: AbortSignal): Promise<T> {
-  return (await (await post(`/api/atlas/${path}`, body, signal)).json()) as T;
-}
-
-async function told<T>(path: string, query: Record<string, string>, signal: AbortSignal): Promise<T> {
-  const text = new URLSearchParams(query).toString();
-  return (await (await request(`/api/atlas/${path}${text && `?${text}`}`, { signal })).json()) as T;
-}
-
 export const depth = (read: Read, without: number[], signal: AbortSignal): Promise<Depth> =>
-  asked('depth', { ...read, without }, signal);
+  answered('/api/atlas/depth', { ...read, without }, signal);
 
 export const surprise = async (read: Read, signal: AbortSignal): Promise<Surprising[]> =>
-  (await asked<{ tokens: Surprising[] }>('surprise', read, signal)).tokens;
+  (await answered<{ tokens: Surprising[] }>('/api/atlas/surprise', read, signal)).tokens;
 
 /** Bits of each of the last tokens, where no more than `window` tokens before it can be read. */
 export const windowed = async (read: Read, window: number, last: number, signal: AbortSignal): Promise<number[]> =>
-  (await asked<{ bits: number[] }>('window', { ...read, window, last }, signal)).bits;
+  (await answered<{ bits: number[] }>('/api/atlas/window', { ...read, window, last }, signal)).bits;
 
 export const steps = (read: Read, most: number, signal: AbortSignal): Promise<{ steps: TimedStep[]; full: boolean }> =>
-  asked('steps', { ...read, most }, signal);
+  answered('/api/atlas/steps', { ...read, most }, signal);
 
 export const choosing = (read: Read, settings: Record<Way, number>, signal: AbortSignal): Promise<Choosing> =>
-  asked('choosing', { ...read, ...settings }, signal);
+  answered('/api/atlas/choosing', { ...read, ...settings }, signal);
 
 /** The corpus of a run, or of the first that has one; null where none has. */
 export const corpus = (run: string | null, signal: AbortSignal): Promise<{ runs: string[]; corpus: Corpus | null }> =>
-  told('corpus', run ? { run } : {}, signal);
+  got('/api/atlas/corpus', run ? { run } : {}, signal);
 
 export const shard = (run: string, name: string, at: number, signal: AbortSignal): Promise<{ at: number; tokens: TokenShape[] }> =>
-  told('shard', { run, shard: name, at: String(at) }, signal);
+  got('/api/atlas/shard', { run, shard: name, at: String(at) }, signal);
 
 export const heldOut = (model: string, signal: AbortSignal): Promise<{ document: string | null; text: string | null }> =>
-  told('heldout', { model }, signal);
+  got('/api/atlas/heldout', { model }, signal);
 
-export const scale = (model: string, signal: AbortSignal): Promise<Scale> => told('scale', { model }, signal);
+export const scale = (model: string, signal: AbortSignal): Promise<Scale> => got('/api/atlas/scale', { model }, signal);
 
 /** Texts that follow, as /v1/completions gives them. */
 export async function complete(read: Read, settings: Record<string, unknown>, signal: AbortSignal): Promise<Continuation[]> {
   const body = { model: read.model, prompt: read.tokens, logprobs: 0, ...settings };
-  const answer = (await (await post('/v1/completions', body, signal)).json()) as {
-    choices: { text: string; logprobs: { token_logprobs: number[] } }[];
-  };
+  const answer = await answered<{ choices: { text: string; logprobs: { token_logprobs: number[] } }[] }>(
+    '/v1/completions', body, signal,
+  );
   return answer.choices.map(({ text, logprobs }) => ({ text, logprobs: logprobs.token_logprobs }));
 }

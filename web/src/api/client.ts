@@ -49,6 +49,17 @@ export function post(path: string, body: unknown, signal?: AbortSignal): Promise
   return request(path, { method: 'POST', headers, body: JSON.stringify(body), ...(signal ? { signal } : {}) });
 }
 
+/** The JSON that an address gives. */
+export async function got<T>(path: string, query: Record<string, string> | string[][] = {}, signal?: AbortSignal): Promise<T> {
+  const text = new URLSearchParams(query).toString();
+  return (await (await request(path + (text && `?${text}`), signal ? { signal } : {})).json()) as T;
+}
+
+/** The JSON that is answered to what is sent. */
+export async function answered<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
+  return (await (await post(path, body, signal)).json()) as T;
+}
+
 /** Whether the server answers. */
 export async function alive(): Promise<boolean> {
   return fetch('/health').then(
@@ -62,28 +73,26 @@ export async function context(
   asked: { model: string; messages: Message[]; max_tokens: number | null },
   signal: AbortSignal,
 ): Promise<Context> {
-  return (await (await post('/api/context', asked, signal)).json()) as Context;
+  return answered('/api/context', asked, signal);
 }
 
 export async function families(): Promise<Family[]> {
-  const body = (await (await request('/api/models')).json()) as { models: Family[] };
-  return body.models;
+  return (await got<{ models: Family[] }>('/api/models')).models;
 }
 
 export async function examples(model: string): Promise<string[]> {
-  const response = await request(`/api/examples?model=${encodeURIComponent(model)}`);
-  return ((await response.json()) as { examples: string[] }).examples;
+  return (await got<{ examples: string[] }>('/api/examples', { model })).examples;
 }
 
 export async function tokenize(
   asked: { model: string; text: string } | { model: string; messages: Message[] },
   signal: AbortSignal,
 ): Promise<Tokens> {
-  return (await (await post('/api/tokenize', asked, signal)).json()) as Tokens;
+  return answered('/api/tokenize', asked, signal);
 }
 
 export async function readText(model: string, text: string, signal: AbortSignal): Promise<ReadText> {
-  return (await (await post('/api/inside/tokens', { model, text }, signal)).json()) as ReadText;
+  return answered('/api/inside/tokens', { model, text }, signal);
 }
 
 /** One reading of a text: the model, its tokens, and what is changed on the way. */
@@ -102,7 +111,7 @@ export async function look(
   asked: { position: number; temperature: number; top_k: number; top_p: number },
   signal: AbortSignal,
 ): Promise<Look> {
-  return (await (await post('/api/inside', { ...sent(reading), ...asked }, signal)).json()) as Look;
+  return answered('/api/inside', { ...sent(reading), ...asked }, signal);
 }
 
 export async function tensor(
@@ -117,33 +126,26 @@ export async function tensor(
 }
 
 export async function runs(): Promise<Run[]> {
-  return ((await (await request('/api/runs')).json()) as { runs: Run[] }).runs;
+  return (await got<{ runs: Run[] }>('/api/runs')).runs;
 }
 
 /** A stage's curves, from byte `after` of its metrics on. */
 export async function curves(run: string, stage: string, after: number): Promise<Curves> {
-  const query = new URLSearchParams({ run, stage, after: String(after) });
-  return (await (await request(`/api/runs/metrics?${query.toString()}`)).json()) as Curves;
+  return got('/api/runs/metrics', { run, stage, after: String(after) });
 }
 
 export async function samples(run: string, stage: string): Promise<Sample[]> {
-  const query = new URLSearchParams({ run, stage });
-  const response = await request(`/api/runs/samples?${query.toString()}`);
-  return ((await response.json()) as { samples: Sample[] }).samples;
+  return (await got<{ samples: Sample[] }>('/api/runs/samples', { run, stage })).samples;
 }
 
 /** The conversations that the server keeps, the last used first; null where it keeps none. */
 export async function conversations(search: string): Promise<KeptSummary[] | null> {
-  const query = new URLSearchParams({ search });
-  const body = (await (await request(`/api/conversations?${query.toString()}`)).json()) as {
-    kept: boolean;
-    conversations: KeptSummary[];
-  };
+  const body = await got<{ kept: boolean; conversations: KeptSummary[] }>('/api/conversations', { search });
   return body.kept ? body.conversations : null;
 }
 
 export async function conversation(id: string): Promise<KeptConversation> {
-  return (await (await request(`/api/conversations/${encodeURIComponent(id)}`)).json()) as KeptConversation;
+  return got(`/api/conversations/${encodeURIComponent(id)}`);
 }
 
 export async function renameConversation(id: string, title: string): Promise<void> {
