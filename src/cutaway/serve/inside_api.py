@@ -18,6 +18,7 @@ from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
 from cutaway.serve.limits import MAX_TOKENIZE
 from cutaway.serve.looking import MAX_READ, Ids, check_tokens, looked_into
+from cutaway.serve.numbers import RESPONSES, numbers
 from cutaway.serve.page_api import TokenShape, token_shape
 from cutaway.serve.requests import ModelName, Request, TokenId, examples
 from cutaway.serve.service import Service, must_write
@@ -189,17 +190,12 @@ def inside_routes(service: Service) -> APIRouter:
         async with looked_into(service, request, asked.model, asked.tokens) as served:
             return await run_in_threadpool(_looked, served.lm, asked)
 
-    @router.post(
-        "/tensor",
-        response_class=Response,
-        responses={200: {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}},
-    )
+    @router.post("/tensor", response_class=Response, responses=RESPONSES)
     async def tensor(request: HTTPRequest, asked: TensorRequest) -> Response:
         """Little-endian float32 numbers; the headers `X-Tensor` and `X-Shape` say of what, and in which shape."""
         async with looked_into(service, request, asked.model, asked.tokens) as served:
             found = await run_in_threadpool(_tensor, served.lm, asked)
-        headers = {"X-Tensor": asked.name, "X-Shape": ",".join(map(str, found.shape)), "Cache-Control": "no-store"}
-        return Response(found.numpy().astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
+        return numbers(found.numpy(), **{"X-Tensor": asked.name})
 
     return router
 
