@@ -80,7 +80,7 @@ def _told(file: Path, first: int, count: int) -> LearnedMergesShape:
     def shape(symbol: str) -> TokenShape:
         return token_shape(learned, learned.merges.ids[symbol])
 
-    some = list(enumerate(learned.pairs))[first : first + count]
+    some = enumerate(learned.pairs[first : first + count], first)
     return LearnedMergesShape(
         total=len(learned.pairs),
         merges=[
