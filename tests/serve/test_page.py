@@ -6,6 +6,7 @@ CUTAWAY_SCREENSHOTS=runs/demo writes the documentation's pictures into docs/imag
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,20 @@ def test_errors_are_told(page: Page, live: Any, trouble: list[str]) -> None:
 
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "color_scheme": "dark"}
+
+
+def test_what_an_address_names_in_vain_is_told(page: Page, live: Any) -> None:
+    expect(page.get_by_role("heading", name="Ask your model something")).to_be_visible()
+    expect(page.get_by_text("This server has no model")).to_have_count(0)
+    # Opened with nothing to follow, it stands at its beginning.
+    assert page.evaluate("scrollY") == 0
+    page.goto(f"{live.url}/?model=other&beside=demo/none")
+    expect(page.get_by_text("This server has no model other and no demo/none. demo answers instead.")).to_be_visible()
+    page.goto(f"{live.url}/?beside=none")
+    expect(page.get_by_text(re.compile(r"no model none\.$"))).to_be_visible()
+    page.goto(f"{live.url}/?view=atlas&page=nowhere")
+    expect(page.get_by_text("The atlas has no page nowhere.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Atlas")).to_be_visible()
 
 
 @pytest.mark.parametrize("page", [PHONE], indirect=True)

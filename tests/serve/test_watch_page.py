@@ -80,6 +80,14 @@ def test_runs_side_by_side_by_their_address(page: Page, live: Any) -> None:
         expect(page.locator("fieldset label", has_text="other")).to_contain_text("at work")
 
 
+def test_a_run_that_is_not_there_is_told(page: Page, live: Any) -> None:
+    page.goto(f"{live.url}/?view=watch&run=gone")
+    expect(page.get_by_text("There is no run gone here")).to_contain_text("Shown instead: demo.")
+    page.get_by_role("checkbox", name="demo").click()
+    page.get_by_role("checkbox", name="demo").click()
+    expect(page.get_by_text("There is no run gone here")).to_have_count(0)
+
+
 def test_settings_and_figures_side_by_side(page: Page, live: Any) -> None:
     for run, depth, facts in ((live.run, 4, 0.25), (live.run.parent / "other", 6, 0.5)):
         (run / "recipe.toml").write_text(f"seed = 1\n[pretrain]\ndepth = {depth}\n")

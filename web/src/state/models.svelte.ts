@@ -9,12 +9,15 @@ class Models {
   state = $state<'loading' | 'ready' | 'locked' | 'failed'>('loading');
   error = $state('');
 
+  private has(id: string): boolean {
+    return this.families.some((f) => f.id === id || f.stages.some((s) => s.id === id));
+  }
+
   /** The model in the URL, with the step after "@" where it is one that was kept on the way of its training. */
   private named = $derived.by((): { id: string; step: string } | null => {
-    const known = (id: string): boolean => this.families.some((f) => f.id === id || f.stages.some((s) => s.id === id));
     const [, id, step] = /^(.+)@(\d+)$/.exec(place.model ?? '') ?? [];
-    if (place.model && known(place.model)) return { id: place.model, step: '' };
-    return id && step && known(id) ? { id, step } : null;
+    if (place.model && this.has(place.model)) return { id: place.model, step: '' };
+    return id && step && this.has(id) ? { id, step } : null;
   });
 
   /** The model that is asked: the one in the URL, if the server has it, else the server's first. */
@@ -22,6 +25,12 @@ class Models {
 
   /** The model that is looked into, which may be one that was kept on the way. */
   looked = $derived(this.named?.step ? `${this.named.id}@${this.named.step}` : this.current);
+
+  /** What the address names and the server does not have. */
+  missing = $derived([
+    ...(place.model && !this.named ? [place.model] : []),
+    ...(place.beside && !this.has(place.beside) ? [place.beside] : []),
+  ]);
 
   family = $derived(
     this.families.find((f) => f.id === this.current || f.stages.some((s) => s.id === this.current)) ?? null,

@@ -32,6 +32,10 @@ class Watched {
     return named.length > 0 ? named : this.runs.slice(0, 1);
   });
 
+  private absent = $state.raw<string[]>([]);
+  /** Runs that the address names and the server does not have. One that was just begun it may not have yet. */
+  missing = $derived(place.runs.filter((name) => this.absent.includes(name)));
+
   /** The stages that have curves in any of the runs that are watched, and that whose curves are drawn. */
   stages = $derived([
     ...new Set(this.chosen.flatMap((run) => run.stages.filter((each) => each.metrics).map((each) => each.name))),
@@ -56,6 +60,7 @@ class Watched {
         try {
           const found = await runs();
           if (over) return;
+          this.absent = place.runs.filter((name) => !found.some((run) => run.name === name));
           // The same list stays the same object, or every look would begin the next.
           if (JSON.stringify(found) !== JSON.stringify(this.runs)) {
             if (this.loaded) void models.renew();
