@@ -48,6 +48,8 @@ export interface Place {
   words: string;
   /** The page of the atlas that is open; null: its contents. */
   page: string | null;
+  /** What is set on that page, by the names that the page gives it; see kept.ts. Another page begins with none. */
+  dials: Record<string, string>;
 }
 
 export const DEFAULTS: Place = {
@@ -74,9 +76,10 @@ export const DEFAULTS: Place = {
   sum: '',
   words: '',
   page: null,
+  dials: {},
 };
 
-function number(text: string | null, low: number, high: number): number | undefined {
+export function number(text: string | null, low: number, high: number): number | undefined {
   if (text === null || text.trim() === '') return undefined;
   const value = Number(text);
   return value >= low && value <= high ? value : undefined;
@@ -108,6 +111,17 @@ function isEdit(value: unknown): value is Edit {
   );
 }
 
+const DIAL = /^d\.([a-z0-9]{1,20})$/;
+
+/** Settings of a page from a shared address; the page takes those that it has, where they are within their bounds. */
+function dials(query: URLSearchParams): Record<string, string> {
+  const found = [...query].flatMap(([key, value]): [string, string][] => {
+    const name = DIAL.exec(key)?.[1];
+    return name ? [[name, value.slice(0, 4000)]] : [];
+  });
+  return Object.fromEntries(found.slice(0, 32));
+}
+
 export function read(search: string): Place {
   const query = new URLSearchParams(search);
   const limit = query.get('max_tokens');
@@ -135,6 +149,7 @@ export function read(search: string): Place {
     sum: query.get('sum')?.slice(0, 200) ?? '',
     words: query.get('words')?.slice(0, 2000) ?? '',
     page: /^[a-z]{1,20}$/.exec(query.get('page') ?? '')?.[0] ?? null,
+    dials: dials(query),
   };
 }
 
@@ -163,6 +178,7 @@ export function write(place: Place): string {
   if (place.sum) query.set('sum', place.sum);
   if (place.words) query.set('words', place.words);
   if (place.page) query.set('page', place.page);
+  for (const [name, value] of Object.entries(place.dials)) query.set(`d.${name}`, value);
   if (place.edits.length > 0) query.set('edits', JSON.stringify(place.edits));
   const text = query.toString();
   return text ? `?${text}` : '';
@@ -170,25 +186,55 @@ export function write(place: Place): string {
 
 export const place = $state(read(location.search));
 
+/** Milliseconds from one change of the URL to the next: browsers refuse more than a hundred of them in half a minute. */
+const PAUSE = 400;
+
 /** Keep the URL in step with the state, and the state with the browser's back and forward. Call once, in a component. */
 export function followUrl(): void {
+  const here = (): string => location.pathname + location.search;
   const standing = (at: Place): string => `${at.view} ${at.page ?? ''}`;
   let stood = standing(place);
+  let page = place.page;
+  /** The URL as it should be, and the pause in which it may be another. */
+  let wanted = here();
+  let pause: ReturnType<typeof setTimeout> | undefined;
+  const settle = (): void => {
+    if (pause !== undefined || wanted === here()) return;
+    history.replaceState(null, '', wanted);
+    pause = setTimeout(() => {
+      pause = undefined;
+      settle();
+    }, PAUSE);
+  };
+  // Before anything of another page is drawn.
+  $effect.pre(() => {
+    if (place.page === page) return;
+    page = place.page;
+    place.dials = {};
+  });
   $effect(() => {
     const url = location.pathname + write(place);
-    if (url === location.pathname + location.search) return;
     // A change of view or page is a step that "back" undoes; moving a slider is not.
-    if (standing(place) === stood) history.replaceState(null, '', url);
-    else history.pushState(null, '', url);
-    stood = standing(place);
+    if (standing(place) !== stood) {
+      if (wanted !== here()) history.replaceState(null, '', wanted);
+      history.pushState(null, '', url);
+      stood = standing(place);
+    }
+    wanted = url;
+    settle();
   });
   $effect(() => {
     const back = (): void => {
       const next = read(location.search);
+      wanted = here();
       stood = standing(next);
+      page = next.page;
       Object.assign(place, next);
     };
     addEventListener('popstate', back);
-    return () => removeEventListener('popstate', back);
+    return () => {
+      removeEventListener('popstate', back);
+      clearTimeout(pause);
+    };
   });
 }

@@ -227,13 +227,16 @@ def said(settings: RecurrentSettings, trained: Mapping[str, Trained], descents: 
     return [*cells, descent_]
 
 
+RAISED = str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def flow_chart(norms: Mapping[str, Sequence[float]], whose: str) -> str:
     """Norms over distance, as powers of ten."""
     lines = {
         name: [(float(k), math.log10(norm)) for k, norm in enumerate(line) if norm > 0] for name, line in norms.items()
     }
     title = f"Norm of the gradient at the state k steps back, {whose}"
-    return panels(Chart(title, [], "k", y_format=lambda power: f"10^{power:g}"), {"": lines})
+    return panels(Chart(title, [], "k", y_format=lambda power: f"10{f'{power:g}'.translate(RAISED)}"), {"": lines})
 
 
 def clipping_chart(descents: Descents) -> str:
