@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,19 @@ def test_a_long_conversation_opens_at_its_end(long: Page) -> None:
     expect(long.get_by_role("button", name="Regenerate")).to_be_in_viewport()
     expect(long.locator("article.answer").last.locator(".token").first).to_be_visible()
     assert long.locator(".token").count() < 1000
+
+
+def test_a_long_conversation_is_sent_whole_and_cut_by_what_the_model_reads(long: Page, live: Any) -> None:
+    live.lm.config.context = 300
+    long.get_by_label("Question", exact=True).fill("And now?")
+    bar = long.locator(".context")
+    expect(bar).to_contain_text("are left out")
+    left_out = int(re.findall(r"the oldest ([\d,]+) messages", bar.inner_text())[0].replace(",", ""))
+    long.keyboard.press("Enter")
+    expect(long.locator("article.answer")).to_have_count(1001)
+    expect(long.locator("article.answer .figures").last).to_be_visible()
+    assert left_out + live.lm.roles(live.lm.calls[-1]).count("user") * 2 - 1 == 2001
+    expect(long.locator("p.cut ~ article.question, :has(> p.cut) ~ * article.question").first).to_be_attached()
 
 
 def test_a_long_conversation_is_drawn_near_the_view(long: Page) -> None:

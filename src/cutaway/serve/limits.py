@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAX_MESSAGES = 256
+MAX_MESSAGES = 4096
 MAX_TEXT = 1 << 20
 """Characters in one text of a request: more than a context of 200,000 tokens of English holds, so that a conversation
 can go on after an answer that filled it. `Limits.body_bytes` bounds all texts together."""
