@@ -98,7 +98,7 @@ def test_stacking_is_the_logit_lens(page: Page, live: Any, lm: LanguageModel) ->
     lens = page.get_by_role("region", name="The logit lens")
     assert lens.locator("tbody tr").count() == 3
     lens.get_by_role("button", name="Look at position 2").click()
-    assert "at=2" in page.url
+    expect(page).to_have_url(re.compile("at=2"))
 
 
 def test_the_objective_is_the_sum_of_the_bars(page: Page, live: Any, lm: LanguageModel) -> None:

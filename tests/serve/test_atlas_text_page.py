@@ -194,7 +194,7 @@ def test_heads_are_measured_and_taken_away(page: Page, live: Any, lm: LanguageMo
     red = torch.tensor(reds(figure.locator("canvas"))).view(len(ids), -1)
     pattern = Trace(lm.model, ids)["blocks.1.attn.hook_pattern"][0, 1]
     assert torch.allclose((0xFF - red) / (0xFF - 0x2B), pattern, atol=0.006)
-    assert "head=1" in page.url
+    expect(page).to_have_url(re.compile("head=1"))
 
 
 def test_a_position_on_its_way_through_a_block(page: Page, live: Any, lm: LanguageModel) -> None:

@@ -186,8 +186,9 @@ export function write(place: Place): string {
 
 export const place = $state(read(location.search));
 
-/** Milliseconds from one change of the URL to the next: browsers refuse more than a hundred of them in half a minute. */
+/** Browsers refuse more than a hundred changes of the URL in half a minute: after a few at once, milliseconds from one to the next. */
 const PAUSE = 400;
+const FEW = 4;
 
 /** Keep the URL in step with the state, and the state with the browser's back and forward. Call once, in a component. */
 export function followUrl(): void {
@@ -195,16 +196,20 @@ export function followUrl(): void {
   const standing = (at: Place): string => `${at.view} ${at.page ?? ''}`;
   let stood = standing(place);
   let page = place.page;
-  /** The URL as it should be, and the pause in which it may be another. */
+  /** The URL as it should be, and from when on it may be changed to that. */
   let wanted = here();
+  let free = 0;
   let pause: ReturnType<typeof setTimeout> | undefined;
   const settle = (): void => {
-    if (pause !== undefined || wanted === here()) return;
+    clearTimeout(pause);
+    if (wanted === here()) return;
+    const now = performance.now();
+    if (now < free) {
+      pause = setTimeout(settle, free - now);
+      return;
+    }
+    free = Math.max(free, now - FEW * PAUSE) + PAUSE;
     history.replaceState(null, '', wanted);
-    pause = setTimeout(() => {
-      pause = undefined;
-      settle();
-    }, PAUSE);
   };
   // Before anything of another page is drawn.
   $effect.pre(() => {
