@@ -44,7 +44,7 @@ def error_of(response: Any, status: int = 400) -> dict[str, Any]:
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, None),
         ({"messages": [*HELLO, {"role": "assistant", "tool_calls": [{"function": {"name": "x"}}]}]}, None),
         ({"messages": HELLO * 300}, "messages"),
-        ({"messages": [{"role": "user", "content": "x" * 200_001}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": "x" * ((1 << 20) + 1)}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
         ({"model": 5}, "model"),
         ({"model": ""}, "model"),
