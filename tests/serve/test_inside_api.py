@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cutaway.infer import LanguageModel
+from cutaway.lens import one_head
 from cutaway.model import ModelConfig, Transformer
 from cutaway.serve.inside_api import MAX_READ
 from cutaway.tokens import Tokenizer
@@ -55,6 +56,17 @@ def test_a_tensor_is_the_traces(real: Any, lm: LanguageModel) -> None:
         assert answer.headers["x-tensor"] == name
         found = np.frombuffer(answer.content, "<f4").reshape(shape)
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6, atol=1e-7)
+
+
+def test_one_head_comes_in_one_answer(real: Any, lm: LanguageModel) -> None:
+    ids = lm.tokenizer.document(TEXT)
+    answer = post(real, "/head", tokens=ids, block=1, head=1, position=4)
+    expected = one_head(lm.trace(TEXT), 1, 1, 4)
+    assert answer.headers["x-tensors"] == ",".join(expected.names)
+    joined = torch.cat([each.flatten() for each in expected.parts])
+    np.testing.assert_allclose(np.frombuffer(answer.content, "<f4"), joined.numpy(), rtol=1e-6, atol=1e-7)
+    wrong = post(real, "/head", 400, tokens=ids, block=1, head=99, position=4).json()
+    assert "axis 1 goes from 0 to" in wrong["error"]["message"]
 
 
 def test_what_follows_is_what_the_model_says(real: Any, lm: LanguageModel) -> None:

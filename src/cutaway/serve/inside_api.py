@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
 from cutaway.infer import LanguageModel, Sampling
-from cutaway.lens import Clamp, Swap, Trace, changed_by, logit_lens, part
+from cutaway.lens import Clamp, OneHead, Swap, Trace, changed_by, logit_lens, one_head, part
 from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
 from cutaway.serve.limits import MAX_TOKENIZE
@@ -100,6 +100,16 @@ class TensorRequest(ReadRequest):
     place: list[Axis] = Field(default=[], max_length=MAX_AXES)
 
 
+class HeadRequest(ReadRequest):
+    """POST /api/inside/head: one attention head, where one position asks."""
+
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "block": 0, "head": 1, "position": 2})
+
+    block: Annotated[int, Field(ge=0, lt=2**31)]
+    head: Annotated[int, Field(ge=0, lt=2**31)]
+    position: Annotated[int, Field(ge=0, lt=MAX_READ)]
+
+
 class ReadTextRequest(Request):
     """POST /api/inside/tokens: a text as the beginning of a document, as the model would read it."""
 
@@ -125,6 +135,8 @@ class AnatomyShape(BaseModel):
     activation: str
     attention_scale: float
     """What attention scores are multiplied by."""
+    attention_softcap: float | None
+    """Then scores s become cap·tanh(s/cap)."""
     gated: bool
     tied_embeddings: bool
 
@@ -197,6 +209,14 @@ def inside_routes(service: Service) -> APIRouter:
             found = await run_in_threadpool(_tensor, served.lm, asked)
         return numbers(found.numpy(), **{"X-Tensor": asked.name})
 
+    @router.post("/head", response_class=Response, responses=RESPONSES)
+    async def head(request: HTTPRequest, asked: HeadRequest) -> Response:
+        """q, k, scores, pattern, v and z, one after the other, as float32; `X-Tensors` has their names."""
+        async with looked_into(service, request, asked.model, asked.tokens) as served:
+            found = await run_in_threadpool(_head, served.lm, asked)
+        joined = torch.cat([each.flatten() for each in found.parts])
+        return numbers(joined.numpy(), **{"X-Tensors": ",".join(found.names)})
+
     return router
 
 
@@ -218,6 +238,13 @@ def _tensor(lm: LanguageModel, asked: TensorRequest) -> Tensor:
         message = f"{asked.name} has {found.numel():,} numbers here; {MAX_SENT:,} are sent at once: name a place in it"
         raise ApiError(400, message, param="place")
     return found
+
+
+def _head(lm: LanguageModel, asked: HeadRequest) -> OneHead:
+    try:
+        return one_head(_trace(lm, asked), asked.block, asked.head, asked.position)
+    except BadInput as error:
+        raise ApiError(400, str(error)) from error
 
 
 def _looked(lm: LanguageModel, asked: LookRequest) -> LookShape:
@@ -272,6 +299,7 @@ def _anatomy(lm: LanguageModel) -> AnatomyShape:
         norm=config.norm,
         activation=config.activation,
         attention_scale=config.scale,
+        attention_softcap=config.attention_softcap,
         gated=config.gated,
         tied_embeddings=config.tied_embeddings,
     )

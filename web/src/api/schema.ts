@@ -57,6 +57,7 @@ export interface components {
             norm: string;
             activation: string;
             attention_scale: number;
+            attention_softcap: number | null;
             gated: boolean;
             tied_embeddings: boolean;
         };
@@ -351,6 +352,16 @@ export interface components {
         FunctionCall: {
             name: string;
             arguments: string;
+        };
+        /** @description POST /api/inside/head: one attention head, where one position asks. */
+        HeadRequest: {
+            model: string;
+            tokens: number[];
+            /** @default [] */
+            edits?: components["schemas"]["Edit"][];
+            block: number;
+            head: number;
+            position: number;
         };
         /** @description POST /api/atlas/heads: random tokens, read twice, and where all heads look. */
         HeadsRequest: {
