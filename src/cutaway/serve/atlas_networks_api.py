@@ -16,11 +16,12 @@ from cutaway.ladder.autograd import Tensor
 from cutaway.ladder.generalisation import Look, Practice, fully_connected, watched
 from cutaway.ladder.image_data import CLASSES, read_images
 from cutaway.ladder.neuron import neuron
-from cutaway.ladder.plane import SEEN, SIDE, Seen, examples, learn, over_the_plane
+from cutaway.ladder.plane import SEEN, SIDE, Seen, learn, over_the_plane
+from cutaway.ladder.plane import examples as points_of
 from cutaway.ladder.xor_descent import XorDescent
 from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
-from cutaway.serve.requests import Request
+from cutaway.serve.requests import Request, examples
 from cutaway.serve.service import Service
 
 FROM, TO, CURVE = -5.0, 5.0, 201
@@ -39,6 +40,8 @@ Seed = Annotated[int, Field(ge=0, lt=1000)]
 
 class NeuronRequest(Request):
     """POST /api/atlas/neuron: one neuron and what it reads."""
+
+    model_config = examples({"inputs": [1.0, -2.0], "weights": [0.5, 0.25], "bias": 0.1, "activation": "tanh"})
 
     inputs: list[Number] = Field(min_length=1, max_length=MOST_INPUTS)
     weights: list[Number] = Field(min_length=1, max_length=MOST_INPUTS)
@@ -75,6 +78,8 @@ class ActivationsShape(BaseModel):
 class LayersRequest(Request):
     """POST /api/atlas/layers: a network of two inputs that is trained to tell two classes of points apart."""
 
+    model_config = examples({"task": "corners", "hidden": [4], "activation": "tanh", "seed": 1, "seen": 0})
+
     task: Literal["sides", "corners", "ring", "waves"] = "corners"
     hidden: list[Annotated[int, Field(ge=1, le=8)]] = Field(default=[4], max_length=3)
     activation: Literal["sigmoid", "tanh", "relu", "none"] = "tanh"
@@ -108,6 +113,8 @@ class LayersShape(BaseModel):
 
 class DescentRequest(Request):
     """POST /api/atlas/descent: the XOR net after some steps of descent."""
+
+    model_config = examples({"steps": 2, "rate": 1.0, "seed": 1})
 
     steps: Annotated[int, Field(ge=0, le=MOST_STEPS)] = 0
     rate: Annotated[float, Field(gt=0, le=20)] = 3.0
@@ -150,6 +157,8 @@ class DescentShape(BaseModel):
 
 class HeartRequest(Request):
     """POST /api/atlas/generalisation: a network that learns few images, and what is done against learning by heart."""
+
+    model_config = examples({"few": 50, "wrong": 20, "decay": True, "dropout": True, "shifts": True, "seed": 1})
 
     few: Literal[50, 100, 200, 400, 800] = 100
     """Training images."""
@@ -250,7 +259,7 @@ def _learned(task: str, hidden: tuple[int, ...], activation: str, seed: int) -> 
 def _layers(asked: LayersRequest) -> LayersShape:
     learned = _learned(asked.task, tuple(asked.hidden), asked.activation, asked.seed)
     network = learned[asked.seen].network
-    x, y = examples(asked.task, asked.seed)
+    x, y = points_of(asked.task, asked.seed)
     return LayersShape(
         side=SIDE,
         points=x.round(4).tolist(),

@@ -45,6 +45,8 @@ class ReadRequest(Request):
 class DepthRequest(ReadRequest):
     """POST /api/atlas/depth: what the model would say after each block."""
 
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "without": [0]})
+
     tokens: Annotated[Ids, Field(max_length=MAX_DEEP)]
     without: list[Annotated[int, Field(ge=0, lt=1000)]] = Field(default=[], max_length=1000)
     """Blocks that are left out."""
@@ -69,6 +71,18 @@ class StepsRequest(ReadRequest):
 
 class ChoosingRequest(ReadRequest):
     """POST /api/atlas/choosing: one distribution under each way to choose from it, each by itself."""
+
+    model_config = examples(
+        {
+            "model": "demo",
+            "tokens": [10, 20, 30],
+            "temperature": 0.8,
+            "top_k": 5,
+            "top_p": 0.8,
+            "min_p": 0.2,
+            "typical_p": 0.5,
+        }
+    )
 
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     top_k: Annotated[int, Field(ge=1, le=100_000)] = 10

@@ -20,7 +20,7 @@ from cutaway.runs import BadInput
 from cutaway.serve.errors import ApiError
 from cutaway.serve.looking import Ids, looked_into
 from cutaway.serve.page_api import TokenShape, token_shape
-from cutaway.serve.requests import ModelName, Request, TokenId
+from cutaway.serve.requests import ModelName, Request, TokenId, examples
 from cutaway.serve.service import Service
 from cutaway.tokens import Tokenizer
 from cutaway.tokens.inspection import Merges, Replay
@@ -39,6 +39,8 @@ MAX_LOOKED = 1000
 
 class MergesRequest(Request):
     """POST /api/atlas/merges: how a text becomes tokens."""
+
+    model_config = examples({"model": "demo", "text": "In the beginning"})
 
     model: ModelName
     text: Annotated[str, StringConstraints(max_length=MAX_REPLAYED)]
@@ -91,6 +93,8 @@ class MergesShape(BaseModel):
 class WordsRequest(Request):
     """POST /api/atlas/words: which words are single tokens."""
 
+    model_config = examples({"model": "demo", "words": ["king", "queen"]})
+
     model: ModelName
     words: list[Annotated[str, StringConstraints(min_length=1, max_length=100)]] = Field(
         min_length=1, max_length=MAX_WORDS
@@ -112,6 +116,8 @@ class WordsShape(BaseModel):
 
 class NearestRequest(Request):
     """POST /api/atlas/nearest: what lies nearest to a sum of embeddings."""
+
+    model_config = examples({"model": "demo", "plus": [30, 31], "minus": [32], "n": 3, "answer": 33})
 
     model: ModelName
     plus: list[TokenId] = Field(min_length=1, max_length=MAX_TERMS)
@@ -157,6 +163,8 @@ class NearestShape(BaseModel):
 class ProjectionRequest(Request):
     """POST /api/atlas/projection: tokens' embeddings on two principal components."""
 
+    model_config = examples({"model": "demo", "tokens": [30, 31, 32], "among": "table"})
+
     model: ModelName
     tokens: Annotated[list[TokenId], Field(min_length=1, max_length=MAX_WORDS)]
     among: Literal["these", "table"] = "these"
@@ -177,6 +185,8 @@ class ProjectionShape(BaseModel):
 
 class HeadsRequest(Request):
     """POST /api/atlas/heads: random tokens, read twice, and where all heads look."""
+
+    model_config = examples({"model": "demo", "seed": 1, "period": 3})
 
     model: ModelName
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -203,6 +213,8 @@ class HeadsShape(BaseModel):
 
 class AblationsRequest(Request):
     """POST /api/atlas/ablations: the surprise without a head, for each of some heads of a block."""
+
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "layer": 0, "heads": [0]})
 
     model: ModelName
     tokens: Ids

@@ -103,7 +103,16 @@ class TensorRequest(ReadRequest):
 class HeadRequest(ReadRequest):
     """POST /api/inside/head: one attention head, where one position asks."""
 
-    model_config = examples({"model": "demo", "tokens": [10, 20, 30], "block": 0, "head": 1, "position": 2})
+    model_config = examples(
+        {
+            "model": "demo",
+            "tokens": [10, 20, 30],
+            "edits": [{"name": "blocks.0.mlp.out", "value": 0.0}],
+            "block": 0,
+            "head": 1,
+            "position": 2,
+        }
+    )
 
     block: Annotated[int, Field(ge=0, lt=2**31)]
     head: Annotated[int, Field(ge=0, lt=2**31)]
