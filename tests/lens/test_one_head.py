@@ -17,7 +17,7 @@ TOKENS = [3, 1, 4, 1, 5, 9, 2, 6]
 
 def model(**changed: Any) -> Transformer:
     torch.manual_seed(0)
-    shape = {"n_heads": 4, "n_kv_heads": 2, "d_head": 8, "d_model": 32, "d_mlp": 64, "n_layers": 2}
+    shape: dict[str, Any] = {"n_heads": 4, "n_kv_heads": 2, "d_head": 8, "d_model": 32, "d_mlp": 64, "n_layers": 2}
     made = Transformer(ModelConfig(vocab_size=50, context=32, **(shape | changed)))
     for parameter in made.parameters():
         # Gains other than 1, and scores far enough from 0 to be capped.

@@ -151,9 +151,9 @@ def test_attention_step_by_step_is_the_models(page: Page, live: Any, lm: Languag
     # Steps are taken back: what is not reached yet is not there.
     page.get_by_role("button", name="1 q · k").click()
     expect(page.locator("td.share")).to_have_count(0)
-    expect(page.locator("tr.later")).to_have_count(0)
+    expect(page.locator("tr.masked")).to_have_count(0)
     page.get_by_role("button", name="3 mask").click()
-    expect(page.locator("tr.later")).to_have_count(len(lm.tokenizer.document(TEXT)) - query - 1)
+    expect(page.locator("tr.masked")).to_have_count(len(lm.tokenizer.document(TEXT)) - query - 1)
 
 
 def test_heads_are_measured_and_taken_away(page: Page, live: Any, lm: LanguageModel) -> None:

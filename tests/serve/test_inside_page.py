@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import Any
 
@@ -11,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from torch import Tensor
 
 from cutaway.infer import LanguageModel
-from cutaway.lens import Trace
+from cutaway.lens import Trace, one_head
 from cutaway.model import ModelConfig, Transformer
 from cutaway.tokens import Tokenizer
 
@@ -21,9 +22,11 @@ TEXT = "In the beginning God made the heaven and the"
 
 
 @pytest.fixture
-def lm(tokenizer: Tokenizer) -> LanguageModel:
+def lm(tokenizer: Tokenizer, request: pytest.FixtureRequest) -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel("demo", Transformer(ModelConfig.from_depth(2, tokenizer.vocab_size, context=256)), tokenizer)
+    config = ModelConfig.from_depth(2, tokenizer.vocab_size, context=256)
+    changed = dataclasses.replace(config, **getattr(request, "param", {}))
+    return LanguageModel("demo", Transformer(changed), tokenizer)
 
 
 @pytest.fixture
@@ -74,9 +77,39 @@ def test_attention_is_the_models(page: Page, live: Any, lm: LanguageModel) -> No
     assert close(numbers(page, "blocks.1.attn.hook_v [·, 0]"), trace["blocks.1.attn.hook_v"][0, :, 0, :64])
     last = len(pattern) - 1
     assert close(numbers(page, f"blocks.1.attn.hook_z [{last}, 1]"), trace["blocks.1.attn.hook_z"][0, last, 1:2, :64])
-    texts = page.get_by_role("region", name="Scores and shares").locator("tbody tr td:nth-child(2)").all_text_contents()
-    scores = trace["blocks.1.attn.hook_attn_scores"][0, 1, -1:]
-    assert close([[float(text.replace("−", "-")) for text in texts]], scores)
+
+
+@pytest.mark.parametrize("lm", [{}, {"attention_softcap": 0.5, "attention_scale": 0.4}], indirect=True)
+def test_the_steps_of_one_head_are_the_models(page: Page, live: Any, lm: LanguageModel) -> None:
+    query = 5
+    page.goto(f"{live.url}/?view=inside&part=blocks.1.attn&head=1&at={query}&step=1")
+    keys = page.get_by_role("region", name="Keys, scores, shares and values")
+    expect(keys.locator("thead th")).to_have_text(["key of", "key", "q · k", "change"])
+    page.get_by_role("button", name="2 scale").click()
+    page.get_by_role("button", name="3 mask").click()
+    expect(page).to_have_url(re.compile("step=3"))
+    found = one_head(lm.trace(TEXT), 1, 1, query)
+    dots = found.k @ found.q
+    scaled = dots * lm.config.scale
+    if cap := lm.config.attention_softcap:
+        scaled = cap * torch.tanh(scaled / cap)
+        expect(keys.locator("thead")).to_contain_text("capped at ±0.500")
+    rows = keys.locator("tbody tr")
+    cells = [rows.nth(i).locator("td").all_text_contents()[1:4] for i in range(rows.count())]
+    columns = [torch.tensor([float(row[i].replace("−", "-").replace("∞", "inf")) for row in cells]) for i in range(3)]
+    assert torch.allclose(columns[0], dots, atol=2e-3)
+    assert torch.allclose(columns[1], scaled, atol=2e-3)
+    assert torch.allclose(columns[2], found.scores, atol=2e-3)
+    # What is scaled in the page is what the model scaled, wherever it is not masked.
+    assert torch.allclose(columns[1][: query + 1], found.scores[: query + 1], atol=2e-3)
+    page.get_by_role("button", name="5 values").click()
+    shares = [float(text.rstrip("%")) / 100 for text in keys.locator("tbody .share").all_text_contents()]
+    assert torch.allclose(torch.tensor(shares), found.pattern, atol=6e-3)
+    expect(page).not_to_have_url(re.compile("step="))
+    # The heads share keys in groups: which is drawn stands below.
+    shared = 1 * lm.config.n_kv_heads // lm.config.n_heads
+    for part, place in zip(found.names, (f"[{query}, 1]", f"[·, {shared}]"), strict=False):
+        expect(page.locator("figcaption", has_text=f"{part} {place}").first).to_be_visible()
 
 
 def test_what_follows_an_ablated_head(page: Page, live: Any, lm: LanguageModel) -> None:
@@ -125,7 +158,7 @@ def test_tokens_are_left_out_and_put_back(page: Page, live: Any, lm: LanguageMod
     expect(tokens).to_have_count(count - 1)
     ids = lm.tokenizer.document(TEXT)
     expected = Trace(lm.model, ids[:2] + ids[3:])["blocks.0.attn.hook_pattern"][0, 0]
-    expect(page.get_by_role("region", name="Scores and shares").locator("tbody tr")).to_have_count(count - 1)
+    expect(page.get_by_role("region", name="Keys, scores").locator("tbody tr")).to_have_count(count - 1)
     assert close(numbers(page, "blocks.0.attn.hook_pattern [0]"), expected)
     page.get_by_role("button", name="Put 1 back").click()
     expect(tokens).to_have_count(count)
@@ -172,4 +205,4 @@ def test_the_names_of_the_settings_belong_to_the_sliders(page: Page, live: Any) 
         label = page.locator("main label", has_text=re.compile(f"^{name}"))
         assert label.evaluate("each => each.control.type") == "range"
         page.get_by_label(name).press("Home")
-        expect(label).to_contain_text(low)
+        expect(label.locator("..")).to_contain_text(low)

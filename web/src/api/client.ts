@@ -10,6 +10,7 @@ import type {
   Look,
   Message,
   Numbers,
+  OneHead,
   ReadText,
   Run,
   Sample,
@@ -123,6 +124,25 @@ export async function tensor(
   const response = await post('/api/inside/tensor', { ...sent(reading), name, place: where }, signal);
   const shape = (response.headers.get('X-Shape') ?? '').split(',').filter(Boolean).map(Number);
   return { name, where, shape, values: new Float32Array(await response.arrayBuffer()) };
+}
+
+/** One head where one position asks; `width` is d_head. */
+export async function head(
+  reading: Reading,
+  asked: { block: number; head: number; position: number; width: number },
+  signal: AbortSignal,
+): Promise<OneHead> {
+  const { width, ...where } = asked;
+  const response = await post('/api/inside/head', { ...sent(reading), ...where }, signal);
+  const names = (response.headers.get('X-Tensors') ?? '').split(',');
+  const values = new Float32Array(await response.arrayBuffer());
+  const n = reading.tokens.length;
+  let from = 0;
+  const [q, k, scores, pattern, v, z] = [width, n * width, n, n, n * width, width].map((size, i) => {
+    from += size;
+    return { name: names[i] ?? '', values: values.subarray(from - size, from) };
+  }) as [OneHead['q'], OneHead['k'], OneHead['scores'], OneHead['pattern'], OneHead['v'], OneHead['z']];
+  return { block: asked.block, head: asked.head, position: asked.position, n, q, k, scores, pattern, v, z };
 }
 
 export async function runs(): Promise<Run[]> {

@@ -52,3 +52,23 @@ export interface Numbers {
   shape: number[];
   values: Float32Array;
 }
+
+interface Named {
+  name: string;
+  values: Float32Array;
+}
+
+/** A head's own tensors where one position asks: k and v in rows of d_head, a row a key. */
+export interface OneHead {
+  block: number;
+  head: number;
+  position: number;
+  /** Keys. */
+  n: number;
+  q: Named;
+  k: Named;
+  scores: Named;
+  pattern: Named;
+  v: Named;
+  z: Named;
+}

@@ -32,6 +32,8 @@ export interface Place {
   /** The part of the network that is open: embed, blocks.3.attn, blocks.3.mlp, blocks.3.stream, unembed. */
   part: string;
   head: number;
+  /** How many of the steps of attention are drawn. */
+  step: number;
   /** The position that is looked at; null: the last. */
   at: number | null;
   topK: number;
@@ -66,6 +68,7 @@ export const DEFAULTS: Place = {
   prompt: 'In the beginning God made the heaven and the',
   part: 'unembed',
   head: 0,
+  step: 5,
   at: null,
   topK: 0,
   edits: [],
@@ -139,6 +142,7 @@ export function read(search: string): Place {
     prompt: query.get('prompt')?.slice(0, 4000) ?? DEFAULTS.prompt,
     part: PART.exec(query.get('part') ?? '')?.[0] ?? DEFAULTS.part,
     head: whole(query.get('head'), 0, 1000) ?? 0,
+    step: whole(query.get('step'), 1, 5) ?? DEFAULTS.step,
     at: whole(query.get('at'), 0, 10_000) ?? null,
     topK: whole(query.get('top_k'), 0, 100_000) ?? 0,
     edits: edits(query.get('edits')),
@@ -169,6 +173,7 @@ export function write(place: Place): string {
   if (place.prompt !== DEFAULTS.prompt) query.set('prompt', place.prompt);
   if (place.part !== DEFAULTS.part) query.set('part', place.part);
   if (place.head) query.set('head', String(place.head));
+  if (place.step !== DEFAULTS.step) query.set('step', String(place.step));
   if (place.at !== null) query.set('at', String(place.at));
   if (place.topK) query.set('top_k', String(place.topK));
   if (place.without.length > 0) query.set('without', place.without.join(','));
