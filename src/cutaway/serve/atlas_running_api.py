@@ -38,6 +38,8 @@ MAX_LISTED = 48
 class ReadRequest(Request):
     """What every request says: the model, and what it reads."""
 
+    model_config = examples({"model": "demo", "tokens": [10, 20, 30]})
+
     model: ModelName
     tokens: Ids
 

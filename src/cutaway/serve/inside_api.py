@@ -107,7 +107,7 @@ class HeadRequest(ReadRequest):
         {
             "model": "demo",
             "tokens": [10, 20, 30],
-            "edits": [{"name": "blocks.0.mlp.out", "value": 0.0}],
+            "edits": [{"name": "blocks.0.mlp.hook_out", "value": 0.0}],
             "block": 0,
             "head": 1,
             "position": 2,
