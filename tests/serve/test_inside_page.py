@@ -181,6 +181,13 @@ def test_phone(page: Page, live: Any) -> None:
         expect(page.locator("section h3")).to_be_visible()
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        # The drawing is taller than the frame it scrolls in; the part that is open is in sight.
+        current = page.locator("nav [aria-current=true]").bounding_box()
+        frame = page.get_by_label("Parts of the network").bounding_box()
+        assert current
+        assert frame
+        assert current["y"] >= frame["y"]
+        assert current["y"] + current["height"] <= frame["y"] + frame["height"]
 
 
 def test_a_model_that_was_not_kept_is_told_of(page: Page, live: Any, trouble: list[str]) -> None:
