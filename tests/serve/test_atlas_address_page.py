@@ -268,27 +268,20 @@ def test_what_is_set_is_there_after_a_reload(page: Page, live: Any, name: str) -
     expect_dials(page, case.dials)
 
 
-@pytest.mark.parametrize("value", ["1e99", "<img src=x onerror=alert(1)>"])
 @pytest.mark.parametrize("name", [each for each in CASES if each not in NEEDS])
-def test_a_hostile_address_changes_nothing(page: Page, live: Any, name: str, value: str) -> None:
-    more = CASES[name].more
-    open_page(page, live, name, more)
+def test_a_hostile_address_breaks_nothing(page: Page, live: Any, name: str) -> None:
+    case = CASES[name]
+    open_page(page, live, name, case.more)
     page.wait_for_load_state("networkidle")
     controls = page.evaluate(CONTROLS)
-    wild = {dial: value for dial in CASES[name].dials if dial != "text"}
-    wild |= {f"x{i}": "9" for i in range(100)}
-    open_page(
-        page, live, name, more + "".join(f"&d.{dial}={text}" for dial, text in wild.items()) + "&d.__proto__=1&d."
-    )
-    page.wait_for_load_state("networkidle")
-    expect_controls(page, controls)
-    expect(page.get_by_role("alert")).to_have_count(0)
-
-
-@pytest.mark.parametrize("name", [each for each in CASES if each not in NEEDS])
-def test_what_is_beyond_the_figure_breaks_nothing(page: Page, live: Any, name: str) -> None:
-    """Places in lists may be larger than the lists are: those are known only when they are read."""
-    case = CASES[name]
+    for value in ("1e99", "<img src=x onerror=alert(1)>"):
+        wild = {dial: value for dial in case.dials if dial != "text"} | {f"x{i}": "9" for i in range(100)}
+        told = "".join(f"&d.{dial}={text}" for dial, text in wild.items())
+        open_page(page, live, name, f"{case.more}{told}&d.__proto__=1&d.")
+        page.wait_for_load_state("networkidle")
+        expect_controls(page, controls)
+        expect(page.get_by_role("alert")).to_have_count(0)
+    # Places in lists may be larger than the lists are: those are known only when they are read.
     far = "".join(f"&d.{dial}={9_999 if text.isdigit() else text}" for dial, text in case.dials.items())
     open_page(page, live, name, case.more + far)
     page.wait_for_load_state("networkidle")
