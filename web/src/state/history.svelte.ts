@@ -10,29 +10,38 @@ class History {
   error = $state('');
 
   async load(): Promise<void> {
-    await this.tell(async () => {
-      const found = await conversations(this.search);
-      this.kept = found !== null;
-      this.list = found ?? [];
-    });
+    await this.tell(() => this.read());
   }
 
   async rename(id: string, title: string): Promise<void> {
-    await this.tell(() => renameConversation(id, title));
-    await this.load();
+    await this.tell(async () => {
+      await renameConversation(id, title);
+      await this.read();
+    });
   }
 
-  async delete(id: string): Promise<void> {
-    await this.tell(() => deleteConversation(id));
-    await this.load();
+  /** Whether it could be. */
+  async delete(id: string): Promise<boolean> {
+    return this.tell(async () => {
+      await deleteConversation(id);
+      await this.read();
+    });
   }
 
-  private async tell(work: () => Promise<void>): Promise<void> {
+  private async read(): Promise<void> {
+    const found = await conversations(this.search);
+    this.kept = found !== null;
+    this.list = found ?? [];
+  }
+
+  private async tell(work: () => Promise<void>): Promise<boolean> {
     try {
       await work();
       this.error = '';
+      return true;
     } catch (error) {
       this.error = error instanceof Error ? error.message : String(error);
+      return false;
     }
   }
 }

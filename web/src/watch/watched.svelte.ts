@@ -21,6 +21,8 @@ class Watched {
   runs = $state.raw<Run[]>([]);
   known = $state.raw<Record<string, Known>>({});
   samples = $state.raw<Sample[]>([]);
+  /** The run and stage whose samples they are. */
+  private sampled = '';
   /** The last lines of runs that were begun from the page. */
   logs = $state.raw<Record<string, string[]>>({});
   private wasAlive = new Set<string>();
@@ -54,6 +56,10 @@ class Watched {
   follow(): void {
     $effect(() => {
       const [names, stage] = [this.chosen.map((run) => run.name), this.stage];
+      const sampled = `${names[0] ?? ''}/${stage}`;
+      // What another run wrote is not shown as this one's.
+      if (sampled !== this.sampled) this.samples = [];
+      this.sampled = sampled;
       let over = false;
       let timer: ReturnType<typeof setTimeout> | undefined;
       const look = async (): Promise<void> => {
