@@ -164,14 +164,35 @@ def test_tokens_are_left_out_and_put_back(page: Page, live: Any, lm: LanguageMod
     expect(tokens).to_have_count(count)
 
 
-def test_another_texts_stream_is_swapped_in(page: Page, live: Any) -> None:
-    page.goto(f"{live.url}/?view=inside&part=blocks.1.stream")
-    page.get_by_label("Put in the stream of another text").fill("short")
+@pytest.mark.parametrize(
+    ("part", "asked", "tensor", "figure"),
+    [
+        ("blocks.1.stream", "the stream after block 1", "blocks.1.hook_resid_post", "blocks.1.hook_resid_post"),
+        ("blocks.1.mlp", "the neurons of block 1", "blocks.1.mlp.hook_post", "blocks.1.mlp.hook_post"),
+        ("blocks.1.attn", "what head 1 gathers", "blocks.1.attn.hook_z", "blocks.1.attn.hook_z [{at}, 1]"),
+    ],
+)
+def test_what_is_in_another_text_is_swapped_in(
+    page: Page, live: Any, lm: LanguageModel, part: str, asked: str, tensor: str, figure: str
+) -> None:
+    page.goto(f"{live.url}/?view=inside&part={part}&head=1&step=5")
+    field = page.get_by_label(f"Put in {asked} of another text")
+    field.fill("short")
     page.get_by_role("button", name="Swap").click()
     expect(page.get_by_role("alert")).to_contain_text("is looked at")
-    page.get_by_label("Put in the stream of another text").fill("In the beginning God made the heaven and a thing")
+    other = "In the beginning God made the heaven and a thing of many more words"
+    field.fill(other)
     page.get_by_role("button", name="Swap").click()
-    expect(page.get_by_role("region", name="Changes")).to_contain_text("in the other text")
+    expect(page.get_by_role("region", name="Changes")).to_contain_text(f"{asked} at position")
+    at = len(lm.tokenizer.document(TEXT)) - 1
+    there = Trace(lm.model, lm.tokenizer.document(other)[: at + 1])[tensor][0, at]
+    expected = there[1:2] if part.endswith("attn") else there[None]
+    expect(page.get_by_role("alert")).to_have_count(0)
+    for _ in range(50):  # until it has been computed anew
+        if close(found := numbers(page, figure.format(at=at))[-1:], expected[:, :64]):
+            break
+        page.wait_for_timeout(100)
+    assert close(found, expected[:, :64])
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
