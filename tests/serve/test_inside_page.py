@@ -188,8 +188,10 @@ def test_what_is_in_another_text_is_swapped_in(
     there = Trace(lm.model, lm.tokenizer.document(other)[: at + 1])[tensor][0, at]
     expected = there[1:2] if part.endswith("attn") else there[None]
     expect(page.get_by_role("alert")).to_have_count(0)
+    found: list[list[float]] = []
     for _ in range(50):  # until it has been computed anew
-        if close(found := numbers(page, figure.format(at=at))[-1:], expected[:, :64]):
+        found = numbers(page, figure.format(at=at))[-1:]
+        if close(found, expected[:, :64]):
             break
         page.wait_for_timeout(100)
     assert close(found, expected[:, :64])
