@@ -42,7 +42,7 @@ def test_a_conversation_is_there_after_a_reload(page: Page, live: Any) -> None:
     ask(page, "Tell of ships", 1)
     ask(page, "And of boats", 2)
     expect(kept(page).locator(".name")).to_have_text(["Tell of ships"])
-    assert "conversation=" in page.url
+    expect(page).to_have_url(re.compile("conversation="))
     page.reload()
     expect(page.locator("article.question p:not(.acts)")).to_have_text(["Tell of ships", "And of boats"])
     expect(page.locator("article.answer")).to_have_count(2)

@@ -153,6 +153,22 @@ def test_settings_are_sent_and_kept_in_the_address(page: Page, live: Any) -> Non
     expect(page.get_by_label("Seed")).to_have_value("11")
 
 
+def test_what_is_changed_fast_is_there_after_a_reload(page: Page, live: Any) -> None:
+    """A slider that is dragged changes more often than a browser lets a page change its address."""
+    slider = page.get_by_label("Temperature")
+    slider.evaluate(
+        """e => {
+          for (let i = 1; i <= 120; i++) setTimeout(() => {
+            e.value = i / 100;
+            e.dispatchEvent(new Event('input', { bubbles: true }));
+            if (i === 120) location.reload();
+          }, 10 * i);
+        }"""
+    )
+    page.wait_for_url(re.compile("temperature=1.2(&|$)"))
+    expect(slider).to_have_value("1.2")
+
+
 def test_tokens_of_a_text_and_of_the_conversation(page: Page, live: Any) -> None:
     ask(page, "Hi there")
     page.get_by_role("button", name="Tokens", exact=True).click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ def test_two_models_side_by_side(page: Page, live: Any) -> None:
     assert left["x"] + left["width"] <= right["x"]
     # Both were asked the same; the conversation goes on from the left one.
     assert live.lm.calls[-1].prompt == live.lm.calls[-2].prompt
-    assert "beside=demo%3Apretrain" in page.url
+    expect(page).to_have_url(re.compile("beside=demo%3Apretrain"))
     page.get_by_label("Question", exact=True).fill("And now?")
     page.keyboard.press("Enter")
     expect(page.locator("article.answer .figures")).to_have_count(4)

@@ -43,7 +43,7 @@ def test_conversations(live: Any) -> None:
         ("/tokenize", {}),
         ("/tokenize", {"prompt": "x", "messages": HELLO}),
         ("/tokenize", {"prompt": 5}),
-        ("/tokenize", {"prompt": "x" * 200_001}),
+        ("/tokenize", {"prompt": "x" * ((1 << 20) + 1)}),
         ("/detokenize", {}),
         ("/detokenize", {"tokens": [-1]}),
         ("/detokenize", {"tokens": [500]}),

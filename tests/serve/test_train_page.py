@@ -97,7 +97,7 @@ def test_a_run_is_started_stopped_and_resumed(page: Page, live: Any, monkeypatch
         expect(stop).to_be_visible()
         loss = page.locator("figure", has=page.locator("code", has_text=re.compile("^loss$")))
         expect(loss).to_be_visible()
-        assert "run=mine" in page.url
+        expect(page).to_have_url(re.compile("run=mine"))
         stop.click()
         resume = run.get_by_role("button", name="Resume mine")
         expect(resume).to_be_visible()
@@ -144,7 +144,7 @@ def test_the_funnel_of_a_corpus(page: Page, live: Any) -> None:
     expect(sample).to_contain_text("<b>a copy</b>")  # what was taken out is text
     expect(sample).to_contain_text("similarity 0.875")
     expect(sample).to_contain_text("the first of it")
-    assert "stage=corpus" in page.url
+    expect(page).to_have_url(re.compile("stage=corpus"))
 
 
 def test_the_funnel_of_a_crawl(page: Page, live: Any) -> None:
@@ -168,7 +168,7 @@ def test_the_merges_of_a_tokenizer(page: Page, live: Any, tokenizer: Tokenizer) 
     page.get_by_label("Word or text").fill(" beginning of the")
     steps = page.get_by_role("list", name="Merges of part 1").locator("li")
     expect(steps.first).to_contain_text("bytes")
-    assert "word=" in page.url
+    expect(page).to_have_url(re.compile("word="))
     # After the last merge of each part the tokens are what the tokenizer makes of the text.
     expect(page.get_by_role("list", name=re.compile("Merges of part"))).to_have_count(3)
     parts = page.get_by_role("list", name=re.compile("Merges of part"))

@@ -74,8 +74,8 @@ def test_runs_side_by_side_by_their_address(page: Page, live: Any) -> None:
     expect(loss.locator("thead th")).to_have_text(["step", "demo", "other"])
     page.get_by_role("checkbox", name="demo").uncheck()
     expect(loss.locator("thead th")).to_have_text(["step", "other"])
-    assert "run=other" in page.url
-    assert "run=demo" not in page.url
+    expect(page).to_have_url(re.compile("run=other"))
+    expect(page).not_to_have_url(re.compile("run=demo"))
     with RunDirectory(live.run.parent / "other").lock():
         expect(page.locator("fieldset label", has_text="other")).to_contain_text("at work")
 

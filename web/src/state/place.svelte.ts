@@ -191,9 +191,9 @@ export function write(place: Place): string {
 
 export const place = $state(read(location.search));
 
-/** Browsers refuse more than a hundred changes of the URL in half a minute: after a few at once, milliseconds from one to the next. */
-const PAUSE = 400;
-const FEW = 4;
+/** Browsers refuse more than a hundred changes of the URL in half a minute: after some at once, milliseconds from one to the next. */
+const PAUSE = 450;
+const SOME = 30;
 
 /** Keep the URL in step with the state, and the state with the browser's back and forward. Call once, in a component. */
 export function followUrl(): void {
@@ -213,7 +213,7 @@ export function followUrl(): void {
       pause = setTimeout(settle, free - now);
       return;
     }
-    free = Math.max(free, now - FEW * PAUSE) + PAUSE;
+    free = Math.max(free, now - SOME * PAUSE) + PAUSE;
     history.replaceState(null, '', wanted);
   };
   // Before anything of another page is drawn.
@@ -241,9 +241,16 @@ export function followUrl(): void {
       page = next.page;
       Object.assign(place, next);
     };
+    // What waits is not lost when the page is loaded anew.
+    const leave = (): void => {
+      free = 0;
+      settle();
+    };
     addEventListener('popstate', back);
+    addEventListener('beforeunload', leave);
     return () => {
       removeEventListener('popstate', back);
+      removeEventListener('beforeunload', leave);
       clearTimeout(pause);
     };
   });
