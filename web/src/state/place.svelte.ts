@@ -189,7 +189,22 @@ export function write(place: Place): string {
   return text ? `?${text}` : '';
 }
 
-export const place = $state(read(location.search));
+/** What the address was to become when the page was left: a browser that loads it anew does not wait for the change. */
+const LEFT = 'address';
+
+function first(): Place {
+  try {
+    const left = sessionStorage.getItem(LEFT);
+    sessionStorage.removeItem(LEFT);
+    const [way] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
+    if (left !== null && way?.type === 'reload') return read(left);
+  } catch {
+    // Storage is forbidden here: the address is all there is.
+  }
+  return read(location.search);
+}
+
+export const place = $state(first());
 
 /** Browsers refuse more than a hundred changes of the URL in half a minute: after some at once, milliseconds from one to the next. */
 const PAUSE = 450;
@@ -203,7 +218,7 @@ export function followUrl(): void {
   let page = place.page;
   /** The URL as it should be, and from when on it may be changed to that. */
   let wanted = here();
-  let free = 0;
+  let free = -Infinity;
   let pause: ReturnType<typeof setTimeout> | undefined;
   const settle = (): void => {
     clearTimeout(pause);
@@ -241,16 +256,18 @@ export function followUrl(): void {
       page = next.page;
       Object.assign(place, next);
     };
-    // What waits is not lost when the page is loaded anew.
     const leave = (): void => {
-      free = 0;
-      settle();
+      try {
+        if (wanted !== here()) sessionStorage.setItem(LEFT, new URL(wanted, location.href).search);
+      } catch {
+        // As above.
+      }
     };
     addEventListener('popstate', back);
-    addEventListener('beforeunload', leave);
+    addEventListener('pagehide', leave);
     return () => {
       removeEventListener('popstate', back);
-      removeEventListener('beforeunload', leave);
+      removeEventListener('pagehide', leave);
       clearTimeout(pause);
     };
   });
