@@ -99,6 +99,44 @@ def test_found_renamed_exported_and_deleted(page: Page, live: Any) -> None:
     expect(page.get_by_text("Ask your model something")).to_be_visible()
 
 
+def test_back_and_forward_go_through_conversations(page: Page, live: Any) -> None:
+    questions = page.locator("article.question p:not(.acts)")
+    ask(page, "Tell of ships", 1)
+    page.get_by_role("button", name="New conversation").click()
+    expect(questions).to_have_count(0)
+    ask(page, "Tell of birds", 1)
+    kept(page).get_by_role("button", name="Tell of ships").click()
+    expect(questions).to_have_text(["Tell of ships"])
+    page.go_back()
+    expect(questions).to_have_text(["Tell of birds"])
+    page.go_back()
+    expect(questions).to_have_text(["Tell of ships"])
+    page.go_forward()
+    expect(questions).to_have_text(["Tell of birds"])
+
+
+def test_forward_to_a_conversation_that_had_not_begun(page: Page, live: Any) -> None:
+    ask(page, "Tell of ships", 1)
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator("article.question")).to_have_count(0)
+    page.go_back()
+    expect(page.locator("article.question")).to_have_count(1)
+    page.go_forward()
+    expect(page.locator("article.question")).to_have_count(0)
+    expect(page.get_by_text("Ask your model something")).to_be_visible()
+    expect(page).not_to_have_url(re.compile("conversation="))
+
+
+def test_a_text_that_is_too_long_to_paste_is_told(page: Page, live: Any) -> None:
+    field = page.get_by_label("Question", exact=True)
+    full = page.get_by_text("This field is full")
+    field.fill("word " * 19_999)
+    expect(full).to_have_count(0)
+    field.evaluate("e => { e.focus(); document.execCommand('insertText', false, 'and '.repeat(50)); }")
+    expect(full).to_contain_text("100,000 characters")
+    expect(field).to_have_js_property("textLength", 100_000)
+
+
 def test_an_answer_that_failed_leaves_no_gap(page: Page, live: Any, trouble: list[str]) -> None:
     ask(page, "Tell of ships", 1)
     page.get_by_label("Question", exact=True).fill("fail")
@@ -152,7 +190,8 @@ def test_a_long_conversation_opens_at_its_end(long: Page) -> None:
 
 def test_a_long_conversation_is_sent_whole_and_cut_by_what_the_model_reads(long: Page, live: Any) -> None:
     live.lm.config.context = 300
-    long.get_by_label("Question", exact=True).fill("And now?")
+    with long.expect_response(lambda found: "/api/context" in found.url and "And now?" in str(found.request.post_data)):
+        long.get_by_label("Question", exact=True).fill("And now?")
     bar = long.locator(".context")
     expect(bar).to_contain_text("are left out")
     left_out = int(re.findall(r"the oldest ([\d,]+) messages", bar.inner_text())[0].replace(",", ""))

@@ -153,6 +153,8 @@ interface How {
 
 /** Messages that one request may have; of a longer conversation the oldest are left out. */
 const MOST_MESSAGES = 4000;
+/** Characters of a question. */
+export const MOST_ASKED = 100_000;
 
 /** The tokens of an answer, for another one to begin with. */
 function begin(answer: Answer): { id: number; forced: boolean }[] {

@@ -54,6 +54,9 @@ export interface Place {
   dials: Record<string, string>;
 }
 
+/** Characters of a text that the address keeps. */
+export const MOST_KEPT = 4000;
+
 export const DEFAULTS: Place = {
   view: 'talk',
   model: null,
@@ -120,7 +123,7 @@ const DIAL = /^d\.([a-z0-9]{1,20})$/;
 function dials(query: URLSearchParams): Record<string, string> {
   const found = [...query].flatMap(([key, value]): [string, string][] => {
     const name = DIAL.exec(key)?.[1];
-    return name ? [[name, value.slice(0, 4000)]] : [];
+    return name ? [[name, value.slice(0, MOST_KEPT)]] : [];
   });
   return Object.fromEntries(found.slice(0, 32));
 }
@@ -136,10 +139,10 @@ export function read(search: string): Place {
     topP: number(query.get('top_p'), 0.01, 1) ?? DEFAULTS.topP,
     maxTokens: limit === 'all' ? null : (whole(limit, 1, 1_000_000) ?? DEFAULTS.maxTokens),
     seed: whole(query.get('seed'), 0, Number.MAX_SAFE_INTEGER) ?? null,
-    system: query.get('system')?.slice(0, 4000) ?? '',
+    system: query.get('system')?.slice(0, MOST_KEPT) ?? '',
     answers: ANSWERS.find((each) => each === query.get('answers')) ?? DEFAULTS.answers,
     conversation: /^[0-9a-f]{32}$/.exec(query.get('conversation') ?? '')?.[0] ?? null,
-    prompt: query.get('prompt')?.slice(0, 4000) ?? DEFAULTS.prompt,
+    prompt: query.get('prompt')?.slice(0, MOST_KEPT) ?? DEFAULTS.prompt,
     part: PART.exec(query.get('part') ?? '')?.[0] ?? DEFAULTS.part,
     head: whole(query.get('head'), 0, 1000) ?? 0,
     step: whole(query.get('step'), 1, 5) ?? DEFAULTS.step,
@@ -213,8 +216,10 @@ const SOME = 30;
 /** Keep the URL in step with the state, and the state with the browser's back and forward. Call once, in a component. */
 export function followUrl(): void {
   const here = (): string => location.pathname + location.search;
-  const standing = (at: Place): string => `${at.view} ${at.page ?? ''}`;
+  const standing = ({ view, page, conversation }: Place): string[] => [view, page ?? '', conversation ?? ''];
   let stood = standing(place);
+  /** Another view, page or conversation is a step that "back" undoes; moving a slider is not, nor is a conversation's first question. */
+  const isStep = (next: string[]): boolean => next.some((name, i) => name !== stood[i] && (i < 2 || stood[i] !== ''));
   let page = place.page;
   /** The URL as it should be, and from when on it may be changed to that. */
   let wanted = here();
@@ -239,12 +244,12 @@ export function followUrl(): void {
   });
   $effect(() => {
     const url = location.pathname + write(place);
-    // A change of view or page is a step that "back" undoes; moving a slider is not.
-    if (standing(place) !== stood) {
+    const standsAt = standing(place);
+    if (isStep(standsAt)) {
       if (wanted !== here()) history.replaceState(null, '', wanted);
       history.pushState(null, '', url);
-      stood = standing(place);
     }
+    stood = standsAt;
     wanted = url;
     settle();
   });
