@@ -181,13 +181,6 @@ def asked(page: Page, number: int) -> Any:
     return page.get_by_role("log").get_by_text(f"Question {number} of them", exact=True)
 
 
-def test_a_long_conversation_opens_at_its_end(long: Page) -> None:
-    expect(asked(long, 999)).to_be_in_viewport()
-    expect(long.get_by_role("button", name="Regenerate")).to_be_in_viewport()
-    expect(long.locator("article.answer").last.locator(".token").first).to_be_visible()
-    assert long.locator(".token").count() < 1000
-
-
 def test_a_long_conversation_is_sent_whole_and_cut_by_what_the_model_reads(long: Page, live: Any) -> None:
     live.lm.config.context = 300
     with long.expect_response(lambda found: "/api/context" in found.url and "And now?" in str(found.request.post_data)):
@@ -202,7 +195,11 @@ def test_a_long_conversation_is_sent_whole_and_cut_by_what_the_model_reads(long:
     expect(long.locator("p.cut ~ article.question, :has(> p.cut) ~ * article.question").first).to_be_attached()
 
 
-def test_a_long_conversation_is_drawn_near_the_view(long: Page) -> None:
+def test_a_long_conversation_opens_at_its_end_and_is_drawn_near_the_view(long: Page) -> None:
+    expect(asked(long, 999)).to_be_in_viewport()
+    expect(long.get_by_role("button", name="Regenerate")).to_be_in_viewport()
+    expect(long.locator("article.answer").last.locator(".token").first).to_be_visible()
+    assert long.locator(".token").count() < 1000
     answers, tokens = long.locator("article.answer"), long.locator("article.answer .token")
     assert answers.first.locator(".token").count() == 0
     long.evaluate("scrollTo(0, 0)")
