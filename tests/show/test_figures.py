@@ -118,6 +118,42 @@ def test_surprise_is_the_models(lm: LanguageModel, shown: Shown) -> None:
     assert torch.allclose(torch.tensor(told), surprise(lm.model, trace.read[0][0].tolist()), atol=6e-4)
 
 
+def test_a_frame_is_as_high_as_its_figure(lm: LanguageModel, shown: Shown) -> None:
+    trace = lm.trace(TEXT)
+    matrix = trace["blocks.0.hook_resid_post"][0]
+    chart = show.curve({"a": ([1, 2], [1, 2])}, name="a", x="x", y="y")
+    for figure in (show.attention(trace), show.tokens(trace), show.heatmap(matrix, name="stream"), chart):
+        frame = shown(figure)
+        end = frame.evaluate("document.getElementById('figure').getBoundingClientRect().bottom")
+        assert end <= figure.height < end + 100, figure.given["title"]
+
+
+def test_only_readers_hear_what_the_picture_shows(lm: LanguageModel, shown: Shown) -> None:
+    spoken = shown(show.tokens(lm.trace(TEXT))).locator("li").nth(1).locator(".visually-hidden")
+    expect(spoken).to_have_text(["bits:", ", position 1"])
+    for each in spoken.all():
+        assert each.evaluate("(one) => one.getBoundingClientRect().width") <= 1
+
+
+def test_rows_and_columns_have_names(shown: Shown) -> None:
+    named = show.heatmap([[1.0, 2.0], [3.0, 4.0]], name="W", row_names=["sky", "sea"], column_names=["blue", "deep"])
+    frame = shown(named)
+    image = frame.get_by_role("button", name="W. 2 row by 2 column").bounding_box()
+    assert image is not None
+    for i, name in enumerate(("sky", "sea")):
+        at = frame.locator(".names").get_by_text(name).bounding_box()
+        assert at is not None
+        assert at["x"] + at["width"] <= image["x"]
+        middle = image["y"] + image["height"] * (i + 0.5) / 2
+        assert at["y"] <= middle <= at["y"] + at["height"]
+    for j, name in enumerate(("blue", "deep")):
+        at = frame.locator(".names").get_by_text(name).bounding_box()
+        assert at is not None
+        assert at["y"] >= image["y"] + image["height"]
+        middle = image["x"] + image["width"] * (j + 0.5) / 2
+        assert at["x"] <= middle <= at["x"] + at["width"]
+
+
 def test_numbers_of_ones_own(shown: Shown) -> None:
     values = torch.tensor([[1.0, -2.0, 0.25], [0.0, 4.0, -0.5]])
     frame = shown(show.heatmap(values, name="W", rows="in", columns="out"))

@@ -1,6 +1,7 @@
 import { mount } from 'svelte';
 
 import App from './App.svelte';
+import './base.css';
 import './inks.css';
 import './app.css';
 

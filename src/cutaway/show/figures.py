@@ -20,6 +20,8 @@ MOST = 4 << 20
 """Numbers of one figure."""
 COLUMNS = 32
 """Of a table that stands for a figure."""
+HEADING, BELOW = 45, 64
+"""Pixels of a frame's height, which is what its figure needs: a heading, and what is told below the figure."""
 
 Numbers = Tensor | np.ndarray[Any, Any] | Sequence[Sequence[float]]
 
@@ -37,6 +39,7 @@ def attention(trace: Trace, layer: int = 0, head: int = 0) -> Figure:
         raise BadInput(f"block {layer} has no head {head}; its heads go from 0 to {len(patterns) - 1}")
     named = [_token(trace, id_) for id_ in ids]
     names = [_visible(token) for token in named]
+    cell = max(4, min(28, 420 // len(ids)))
     given = {
         "kind": "attention",
         "title": f"Attention of block {layer}",
@@ -44,9 +47,18 @@ def attention(trace: Trace, layer: int = 0, head: int = 0) -> Figure:
         "values": _packed(patterns),
         "tokens": named,
         "head": head,
+        "cell": cell,
     }
     rows = _rows(patterns[head], names)
-    return Figure(given, [f"head {head}: query", *names[:COLUMNS]], rows, 690)
+    height = (
+        HEADING
+        + 110 * math.ceil(len(patterns) / 8)
+        + HEADING
+        + len(ids) * cell
+        + (_under(names) if cell >= 14 else 0)
+        + BELOW
+    )
+    return Figure(given, [f"head {head}: query", *names[:COLUMNS]], rows, height)
 
 
 def heatmap(
@@ -86,7 +98,8 @@ def heatmap(
             "columnNames": across,
         },
     }
-    return Figure(given, [rows, *across[:COLUMNS]], _rows(matrix, named), 180 + max(60, 18 * min(len(matrix), 40)))
+    height = HEADING + max(60, 18 * min(len(matrix), 40)) + (_under(across) if len(across) <= 40 else 0) + BELOW
+    return Figure(given, [rows, *across[:COLUMNS]], _rows(matrix, named), height)
 
 
 def curve(
@@ -118,7 +131,7 @@ def curve(
         for which, (places, values) in curves.items()
         for at, value in zip(places, values, strict=True)
     ]
-    return Figure(given, ["curve", x, y], rows, 420)
+    return Figure(given, ["curve", x, y], rows, 540)
 
 
 def tokens(trace: Trace) -> Figure:
@@ -135,7 +148,9 @@ def tokens(trace: Trace) -> Figure:
         [str(i), _visible(token), "" if bit is None else f"{bit:.3f}"]
         for i, (token, bit) in enumerate(zip(named, bits, strict=True))
     ]
-    return Figure(given, ["position", "token", "bits"], rows, 320)
+    # A token is as wide as its letters; a line of them has place for some ninety.
+    lines = math.ceil(sum(len(_visible(token)) + 1 for token in named) / 90)
+    return Figure(given, ["position", "token", "bits"], rows, HEADING + min(480, 108 * lines) + BELOW)
 
 
 def _text(trace: Trace) -> list[int]:
@@ -160,6 +175,11 @@ def _token(trace: Trace, token: int) -> dict[str, object]:
 
 def _visible(token: dict[str, object]) -> str:
     return str(token["text"]).replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
+
+
+def _under(names: Sequence[str]) -> int:
+    """The height of names that stand upright under columns, of which no more than twelve letters are shown."""
+    return 8 * min(12, max(map(len, names))) + 8
 
 
 def _packed(values: Tensor) -> str:

@@ -9,7 +9,7 @@ type Packed = string;
 
 export type Figure = { title: string } & (
   | { kind: 'heatmap'; matrix: Omit<Matrix, 'values'> & { values: Packed } }
-  | { kind: 'attention'; name: string; values: Packed; tokens: TokenShape[]; head: number }
+  | { kind: 'attention'; name: string; values: Packed; tokens: TokenShape[]; head: number; cell: number }
   | { kind: 'curve'; chart: Chart }
   | { kind: 'tokens'; name: string; tokens: TokenShape[]; bits: (number | null)[] }
 );

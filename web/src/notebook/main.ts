@@ -1,5 +1,6 @@
 import { mount } from 'svelte';
 
+import '../base.css';
 import '../inks.css';
 import './notebook.css';
 import type { Figure as Given } from './figure';
