@@ -129,6 +129,51 @@ def test_what_follows_an_ablated_head(page: Page, live: Any, lm: LanguageModel) 
     expect(first).to_have_text(told(lm.trace(TEXT).logits[0, -1].max()))
 
 
+def test_changes_at_positions_end_with_their_text(page: Page, live: Any, lm: LanguageModel) -> None:
+    page.goto(f"{live.url}/?view=inside&part=blocks.0.attn")
+    changes = page.get_by_role("region", name="Changes")
+
+    def change() -> None:
+        page.get_by_label("Score that").fill("12")
+        page.get_by_role("button", name="Set", exact=True).click()
+        expect(changes.locator("li")).to_have_count(2)
+
+    page.get_by_role("button", name="Ablate this head").click()
+    change()
+    page.get_by_role("button", name="Leave out").nth(2).click()
+    expect(changes.locator("li")).to_have_text([re.compile("head 0.0 writes nothing")])
+    expect(page.get_by_role("status")).to_have_text("1 change at positions of the text as it was is undone.")
+    change()
+    expect(page.get_by_role("status")).to_be_empty()
+    page.get_by_role("button", name="Put 1 back").click()
+    expect(changes.locator("li")).to_have_count(1)
+    change()
+    page.get_by_label("What it reads").fill("Hi")
+    expect(changes.locator("li")).to_have_count(1)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("button", name="next token").click()
+    ids = lm.tokenizer.document("Hi")
+    ablated = Trace(
+        lm.model, ids, replace={"blocks.0.attn.hook_z": lambda z: torch.cat([z[:, :, :1] * 0, z[:, :, 1:]], 2)}
+    )
+    expect(page.locator("tbody tr td").first).to_have_text(told(ablated.logits[0, -1].max()))
+
+
+def test_with_all_tokens_left_out_they_can_be_put_back(page: Page, live: Any, lm: LanguageModel) -> None:
+    count = len(lm.tokenizer.document(TEXT))
+    page.goto(f"{live.url}/?view=inside&without={','.join(map(str, range(count)))}")
+    page.get_by_role("button", name=f"Put {count} back").click()
+    expect(page.get_by_label("Tokens", exact=True).locator("li")).to_have_count(count)
+
+
+def test_a_long_texts_figure_is_seen_at_once(page: Page, live: Any) -> None:
+    page.goto(f"{live.url}/?view=inside&part=embed")
+    page.get_by_label("What it reads").fill("and the sea " * 40)
+    image = page.locator("figure button.image")
+    expect(image).to_have_attribute("aria-label", re.compile(r"[1-9]\d\d position"))
+    assert (image.bounding_box() or {})["height"] <= 720
+
+
 def test_every_part_can_be_entered_by_keyboard(page: Page, live: Any, lm: LanguageModel) -> None:
     page.goto(f"{live.url}/?view=inside")
     for part, heading, tensor in (

@@ -112,6 +112,9 @@ def test_samples_over_time(page: Page, live: Any) -> None:
     expect(samples).to_contain_text("In step 3")
     samples.get_by_role("slider").fill("0")
     expect(samples).to_contain_text("In step 1")
+    expect(page).to_have_url(re.compile("[?&]sample=0"))
+    page.reload()
+    expect(samples).to_contain_text("In step 1")
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)

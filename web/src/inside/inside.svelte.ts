@@ -5,11 +5,17 @@ import { models } from '../state/models.svelte';
 import { place } from '../state/place.svelte';
 import { Prompt } from '../state/prompt.svelte';
 
+/** Whether a change names a position of the text: of attention's scores a query, of all else its first axis. */
+const isPlaced = ({ kind, name, place: where }: Edit): boolean =>
+  kind === 'swap' || (where[/attn\.hook_(attn_scores|pattern)$/.test(name) ? 1 : 0] ?? null) !== null;
+
 /** One reading of a text by a model: what is read, what is looked at, and what is changed. */
 class Inside extends Prompt {
   look = $state.raw<Look | null>(null);
   /** The model that `look` is of. */
   seen = $state('');
+  /** How many changes were given up when the text became another. */
+  lost = $state(0);
 
   /** Tell the server of every change, once there is a pause. Call once, in a component. */
   override follow(): void {
@@ -29,7 +35,16 @@ class Inside extends Prompt {
     this.seen = model;
   }
 
+  /** Before the text is changed: what is changed at its positions would be at others, or nowhere. */
+  moved(): void {
+    const stay = place.edits.filter((edit) => !isPlaced(edit));
+    this.lost = place.edits.length - stay.length;
+    place.edits = stay;
+    place.at = null;
+  }
+
   change(edit: Edit): void {
+    this.lost = 0;
     const same = JSON.stringify([edit.name, edit.place]);
     place.edits = [...place.edits.filter((other) => JSON.stringify([other.name, other.place]) !== same), edit];
   }

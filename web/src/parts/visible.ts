@@ -44,3 +44,8 @@ export function percent(probability: number): string {
 export function count(value: number): string {
   return value.toLocaleString('en');
 }
+
+/** How many of a thing: 1 block, 1,024 blocks. */
+export function counted(value: number, thing: string): string {
+  return `${count(value)} ${thing}${value === 1 ? '' : 's'}`;
+}

@@ -43,6 +43,8 @@ export interface Place {
   /** The runs that are watched, and which of their stages; none: the first run, its first stage with curves. */
   runs: string[];
   stage: string | null;
+  /** Which of the texts that the run wrote is shown; null: the newest, also when a newer one comes. */
+  sample: number | null;
   /** The word whose merges are replayed. */
   word: string;
   /** Under Embeddings: a word or a sum of words, and the words on the plane; empty: some that the vocabulary has. */
@@ -78,6 +80,7 @@ export const DEFAULTS: Place = {
   without: [],
   runs: [],
   stage: null,
+  sample: null,
   word: ' beginning',
   sum: '',
   words: '',
@@ -152,6 +155,7 @@ export function read(search: string): Place {
     without: (query.get('without') ?? '').split(',').filter((at) => /^\d{1,4}$/.test(at)).map(Number),
     runs: query.getAll('run').slice(0, 6),
     stage: query.get('stage')?.slice(0, 200) || null,
+    sample: whole(query.get('sample'), 0, 100_000) ?? null,
     word: query.get('word')?.slice(0, 200) ?? DEFAULTS.word,
     sum: query.get('sum')?.slice(0, 200) ?? '',
     words: query.get('words')?.slice(0, 2000) ?? '',
@@ -182,6 +186,7 @@ export function write(place: Place): string {
   if (place.without.length > 0) query.set('without', place.without.join(','));
   for (const run of place.runs) query.append('run', run);
   if (place.stage) query.set('stage', place.stage);
+  if (place.sample !== null) query.set('sample', String(place.sample));
   if (place.word !== DEFAULTS.word) query.set('word', place.word);
   if (place.sum) query.set('sum', place.sum);
   if (place.words) query.set('words', place.words);
