@@ -55,6 +55,19 @@ def test_a_conversation_is_there_after_a_reload(page: Page, live: Any) -> None:
     assert one.turns == 6
 
 
+def test_after_a_reload_the_left_answer_is_still_the_left_one(page: Page, live: Any) -> None:
+    ask(page, "Tell of ships", 1)
+    page.get_by_label("Beside it").select_option("demo:pretrain")
+    # What is beside is written last.
+    page.get_by_role("button", name="Ask it as well").click()
+    two = page.locator(".answers.two article.answer")
+    expect(two.locator(".figures")).to_have_count(2)
+    expect(two.locator("h3")).to_have_text(["demo", "demo:pretrain"])
+    page.reload()
+    expect(two.locator(".figures")).to_have_count(2)
+    expect(two.locator("h3")).to_have_text(["demo", "demo:pretrain"])
+
+
 def test_branches(page: Page, live: Any) -> None:
     replies = iter(["First.", "Second.", "Of whales."])
     live.lm.script = lambda _: next(replies)

@@ -104,6 +104,32 @@ def test_a_token_is_forced_and_the_answer_goes_on_as_a_branch(page: Page, live: 
     expect(page.locator("article.answer .token.forced")).to_have_count(0)
 
 
+def test_the_star_of_a_product_is_no_markup(page: Page, live: Any) -> None:
+    said = "34*6: 4*6=24. 3*6=18. 2**3 is 8 and 3**2 is 9, 2*π*r"
+    ask(page, live, said)
+    reply = page.locator("article.answer .reply")
+    expect(reply).to_have_text(said)
+    expect(reply.locator(".asis")).to_have_count(1)
+    ask(page, live, "*4*6* is **4*6**, (*so*) and 他*说*了: 5 * 6 * 7")
+    reply = page.locator("article.answer .reply").last
+    expect(reply).to_have_text("4*6 is 4*6, (so) and 他说了: 5 * 6 * 7")
+    expect(reply.locator("em")).to_have_text(["4*6", "so", "说"])
+    expect(reply.locator("strong")).to_have_text("4*6")
+
+
+def test_a_question_that_does_not_fit_is_not_sent(page: Page, live: Any) -> None:
+    question = page.get_by_label("Question", exact=True)
+    send = page.get_by_role("button", name="Send")
+    question.fill("word " * 19_000)
+    expect(page.get_by_text("too long to be sent")).to_be_visible()
+    expect(send).to_be_disabled()
+    question.press("Enter")
+    expect(page.locator("article.answer")).to_have_count(0)
+    question.fill("word")
+    expect(send).to_be_enabled()
+    expect(page.get_by_text("too long to be sent")).to_have_count(0)
+
+
 def test_two_models_side_by_side(page: Page, live: Any) -> None:
     page.get_by_label("Beside it").select_option("demo:pretrain")
     page.get_by_label("Question", exact=True).fill("Hello")

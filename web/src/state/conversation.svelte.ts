@@ -311,7 +311,10 @@ class Conversation {
       // Its answer was lost with a server that was killed.
       return answered.has(id) ? [question] : [question, { id: newId(), parent: id, answer: Answer.lost(models.current) }];
     });
-    this.leaf = this.nodes.findLast((node) => node.answer)?.id ?? null;
+    const last = this.nodes.findLast((node) => node.answer);
+    // Which of two answers was ended last says nothing: the conversation goes on from the one that is not beside.
+    const own = (node: Node): boolean => node.parent === last?.parent && node.answer?.model !== place.beside;
+    this.leaf = (this.nodes.findLast(own) ?? last)?.id ?? null;
     place.conversation = kept.id;
   }
 

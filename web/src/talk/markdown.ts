@@ -28,6 +28,19 @@ md.linkify.set({ fuzzyLink: false, fuzzyEmail: false });
 // Shown as they are: what looks like another address in other letters must not.
 md.normalizeLinkText = (url) => url;
 md.use(tex);
+/** What words and formulas are made of; the scripts that set no space between words, such as Han, are not among them. */
+const WORD = /[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{N}]$/u;
+// In CommonMark the stars of "4*6=24. 3*6=18" mark what lies between them. Within a word or a formula they are stars.
+md.inline.ruler.before('emphasis', 'star', (state, silent) => {
+  const run = /^\*+/.exec(state.src.slice(state.pos))?.[0];
+  if (!run) return false;
+  const end = state.pos + run.length;
+  const around = [state.src.slice(Math.max(0, state.pos - 2), state.pos), String.fromCodePoint(state.src.codePointAt(end) ?? 0)];
+  if (!around.every((each) => WORD.test(each))) return false;
+  if (!silent) state.pending += run;
+  state.pos = end;
+  return true;
+});
 md.core.ruler.before('inline', 'long', (state) => {
   for (const token of state.tokens) {
     if (token.type !== 'inline' || token.content.length <= LONGEST) continue;

@@ -165,9 +165,7 @@ class Conversations:
             if parent is not None:
                 before = session.get(TurnRow, parent)
                 if before is None or before.conversation != conversation:
-                    raise BadInput(
-                        f"the conversation has no turn {parent} to go on from; was it deleted? begin a new conversation"
-                    )
+                    raise BadInput("what this goes on from is no longer kept; was it deleted? begin a new conversation")
             if session.get(TurnRow, turn) is not None:
                 raise BadInput(f"the turn {turn} is kept already; a new one needs an id of its own")
             row.updated = now
