@@ -57,6 +57,12 @@ def test_not_utf8_names_the_file_and_the_byte(tmp_path: Path, before: int) -> No
         texts(path)
 
 
+def test_what_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "images.txt").write_bytes(b"PK\x03\x04\x00\x00\xff\x93NUMPY")
+    with pytest.raises(BadInput, match=r"images\.txt is no text but binary data"):
+        texts(tmp_path / "images.txt")
+
+
 def test_a_character_cut_at_the_end_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / "cut.txt"
     path.write_bytes(b"caf\xc3")

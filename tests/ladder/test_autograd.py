@@ -131,3 +131,13 @@ def test_a_mask_of_minus_infinity_lets_nothing_through() -> None:
 def test_only_one_number_has_gradients() -> None:
     with pytest.raises(BadInput, match=r"shape \(2,\)"):
         Tensor([1.0, 2.0]).backward()
+
+
+@pytest.mark.parametrize("labels", [[0], [0, -1], [0, 3]])
+def test_labels_that_do_not_fit(labels: list[int]) -> None:
+    with pytest.raises(BadInput, match="2 rows of logits need as many labels, each from 0 to 2"):
+        cross_entropy(Tensor(np.zeros((2, 3))), np.array(labels))
+
+
+def test_a_tensor_is_printed_with_its_value() -> None:
+    assert repr(Tensor([1.0, 2.5], name="x")) == "Tensor(x: [1.  2.5])"

@@ -149,3 +149,11 @@ def test_what_makes_no_sense_is_refused_in_a_line() -> None:
         MLP((3, 2)).forward(np.zeros((5, 4)))
     with pytest.raises(BadInput, match="5 examples, 4 labels"):
         MLP((3, 2)).train_epoch(np.zeros((5, 3)), np.zeros(4, int), 2, 0.1, np.random.default_rng(0))
+
+
+def test_labels_and_outputs_that_do_not_fit() -> None:
+    network, x = MLP([3, 4, 2]), np.zeros((5, 3), np.float32)
+    with pytest.raises(BadInput, match=r"\[batch, 2\] for 5 examples, not \[1, 2\]"):
+        network.gradients(x, np.zeros((1, 2), np.float32))
+    with pytest.raises(BadInput, match="labels go from 0 to 1"):
+        one_hot(np.array([0, -1]), 2)

@@ -10,6 +10,7 @@ import pytest
 from cutaway.ladder.backprop import MLP, one_hot
 from cutaway.ladder.gradient_check import finite_differences
 from cutaway.ladder.levers import levers
+from cutaway.runs import BadInput
 
 
 @pytest.fixture
@@ -48,3 +49,11 @@ def test_the_weights_into_an_output_move_as_the_activations_before_are(example: 
     np.testing.assert_allclose(pulled.weights, np.outer(pulled.bias, pulled.before))
     assert pulled.bias[2] > 0 > pulled.bias[[0, 1, 3]].max()
     assert pulled.weights[2].argmax() == pulled.before.argmax()
+
+
+def test_levers_are_of_one_example_and_a_layer_that_there_is() -> None:
+    network = MLP([3, 4, 2])
+    with pytest.raises(BadInput, match=r"one example \[in\], not \[1, 3\]"):
+        levers(network, np.zeros((1, 3)), np.zeros((1, 2)), 0)
+    with pytest.raises(BadInput, match="a layer from 0 to 1"):
+        levers(network, np.zeros(3), np.zeros(2), 9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from cutaway.ladder.activations import ACTIVATIONS, SIGMOID
 from cutaway.ladder.neuron import cross_entropy, layer, neuron, one_hot, safe_rate, train
+from cutaway.runs import BadInput
 
 
 def examples(seed: int, n: int = 300, inputs: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -90,3 +92,27 @@ def test_watch_is_told_every_step() -> None:
     trained = train(x, y, 3, lambda step, loss: told.append((step, loss)))
     assert told == list(enumerate(trained.losses))
     assert SIGMOID.value(x @ trained.weights + trained.bias).tolist() == trained.probabilities(x).tolist()
+
+
+@pytest.mark.parametrize("which", [[-1], [3], [1.7]])
+def test_what_has_no_one_hot_vector(which: list[float]) -> None:
+    with pytest.raises(BadInput, match="whole numbers from 0 to 2"):
+        one_hot(which, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "told"),
+    [
+        ([], [], "inputs are finite numbers"),
+        ([[float("nan")]], [0], "inputs are finite numbers"),
+        ([[1.0], [2.0]], [0], "one for each of 2 examples"),
+        ([[1.0], [2.0]], [0, 2], "targets are 0 or 1"),
+    ],
+)
+def test_what_cannot_be_learned_from(inputs: list[list[float]], targets: list[float], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        train(np.array(inputs), np.array(targets), 3)
+
+
+def test_lists_are_numbers_too() -> None:
+    assert neuron([1, 2], [3, 4], 0.5, SIGMOID) == SIGMOID.value(np.array(11.5))  # pyright: ignore[reportArgumentType]

@@ -158,8 +158,9 @@ def test_vectors_without_a_first_line_are_read_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("2 3\none 1 2 3\ntwo 1 2\n", "line 3 .*2 numbers, not 3"),
+        ("2 3\none 1 2 3\ntwo 1 2\n", "line 3 .*2 numbers, where the first has 3"),
         ("one 1 2\ntwo 1 x\n", "line 2 "),
+        ("one 1\ntwo\n", "line 2 .*no number follows the word"),
         ("one\n", "line 1 "),
         ("2 3\n", "holds no word vectors"),
     ],

@@ -189,7 +189,10 @@ def _decoded(file: Path) -> Iterator[str]:
 def not_utf8(file: Path, offset: int) -> BadInput:
     """What is to be said of a file whose bytes from `offset` on are not UTF-8."""
     with file.open("rb") as stream:
-        wide = stream.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        head = stream.read(4096)
+    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
+    if not wide and b"\0" in head:
+        return BadInput(f"{file} is no text but binary data; give a text file in UTF-8")
     encoding = "UTF-16" if wide else "ISO-8859-1"
     return BadInput(
         f"{file} is not UTF-8 (byte offset {offset}): save it as UTF-8, for example with `iconv -f {encoding} -t UTF-8`"

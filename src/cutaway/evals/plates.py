@@ -155,7 +155,7 @@ def images(
     heights = [size * len(matrix) / max(1, matrix.shape[1]) for matrix in matrices]
     caption = 20.0 if names else 0.0
     # So far apart that no name reaches into the next.
-    step, gap = max([size + 10.0, *(_width(name) + 8 for name in names)]), 10.0
+    step, gap = max([size + 10.0, *(_width(name) + 16 for name in names)]), 10.0
     edge = (step - size - gap) / 2
     parts, y = list[str](), _HEAD
     for start in range(0, len(matrices), across):

@@ -65,6 +65,10 @@ class Tensor:
         self.parents = parents
         self._pull = pull
 
+    def __repr__(self) -> str:
+        named = f"{self.name}: " if self.name else ""
+        return f"Tensor({named}{np.array2string(self.data, precision=4, threshold=20)})"
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Of the value and of the gradient."""
@@ -241,7 +245,13 @@ def cross_entropy(logits: Tensor, labels: NDArray[np.integer[Any]]) -> Tensor:
     """The mean of −ln softmax at each row's label: logits `[n, class]`, labels `[n]`.
 
     Its gradient with respect to the logits is (softmax − one-hot) / n; nobody had to work that out.
+
+    Raises:
+        BadInput: there is not one label, from 0 to the number of classes, for each row.
     """
+    rows, classes = logits.shape
+    if labels.shape != (rows,) or not 0 <= labels.min() <= labels.max() < classes:
+        raise BadInput(f"{rows} rows of logits need as many labels, each from 0 to {classes - 1}")
     return -logits.log_softmax()[np.arange(len(labels)), labels].mean()
 
 

@@ -154,8 +154,15 @@ class MLP:
         Args:
             x: `[batch, in]`.
             y: what the outputs should be, `[batch, out]`: one-hot for a class.
+
+        Raises:
+            BadInput: they are of other shapes.
         """
         zs, activations = self._forward(x)
+        if y.shape != zs[-1].shape:
+            raise BadInput(
+                f"the outputs should be [batch, {zs[-1].shape[1]}] for {len(x)} examples, not {list(y.shape)}"
+            )
         cost = self.loss.cost(zs[-1], activations[-1], y)
         delta = self.loss.delta(self.activation, zs[-1], activations[-1], y)  # (1)
         delta /= len(x)
@@ -217,7 +224,13 @@ class MLP:
 
 
 def one_hot(labels: NDArray[np.integer[Any]], classes: int, dtype: DTypeLike = np.float32) -> Array:
-    """Rows `[n, classes]` of noughts with a one at each label's place."""
+    """Rows `[n, classes]` of noughts with a one at each label's place.
+
+    Raises:
+        BadInput: a label is no class.
+    """
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise BadInput(f"labels go from 0 to {classes - 1}, and there are some from {labels.min()} to {labels.max()}")
     return np.eye(classes, dtype=dtype)[labels]
 
 

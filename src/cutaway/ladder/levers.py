@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cutaway.ladder.backprop import MLP, Array
+from cutaway.runs import BadInput
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,15 @@ class Levers:
 
 
 def levers(network: MLP, x: Array, y: Array, layer: int) -> Levers:
-    """The levers of a layer (0 is the first, -1 the last) for one example: x `[in]`, y `[out]`."""
-    layer %= len(network.weights)
+    """The levers of a layer (0 is the first, -1 the last) for one example: x `[in]`, y `[out]`.
+
+    Raises:
+        BadInput: it is not one example, or the network has no such layer.
+    """
+    layers = len(network.weights)
+    if x.ndim != 1 or not -layers <= layer < layers:
+        raise BadInput(f"levers are of one example [in], not {list(x.shape)}, and of a layer from 0 to {layers - 1}")
+    layer %= layers
     activations = network.forward(x[None])
     _, by_weights, by_biases = network.gradients(x[None], y[None])
     delta = by_biases[layer]  # of a single example, by equation (3)

@@ -19,11 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cutaway.ladder.activations import SIGMOID, Activation, Floats
+from cutaway.runs import BadInput
 
 
 def neuron(inputs: Floats, weights: Floats, bias: float, activation: Activation) -> Floats:
     """A neuron's answers `[example]` to `inputs` `[example, input]`, by `weights` `[input]`."""
-    return activation.value(inputs @ weights + bias)
+    return activation.value(np.asarray(inputs) @ weights + bias)
 
 
 def layer(inputs: Floats, weights: Floats, biases: Floats, activation: Activation) -> Floats:
@@ -31,7 +32,7 @@ def layer(inputs: Floats, weights: Floats, biases: Floats, activation: Activatio
 
     Column j is what `neuron` would give with `weights[:, j]` and `biases[j]`.
     """
-    return activation.value(inputs @ weights + biases)
+    return activation.value(np.asarray(inputs) @ weights + biases)
 
 
 def one_hot(which: npt.ArrayLike, size: int) -> Floats:
@@ -45,8 +46,13 @@ def one_hot(which: npt.ArrayLike, size: int) -> Floats:
     No network computes that product; it looks the row up. A language model's "embedding" is nothing else: a first layer
     without bias or activation, whose inputs are one-hot. And since a sum of one-hot vectors counts, `counts @ W` is the
     sum of the rows of all letters counted.
+
+    Raises:
+        BadInput: they are not whole numbers from 0 to size - 1.
     """
     indices = np.asarray(which, int)
+    if (indices != which).any() or not ((indices >= 0) & (indices < size)).all():
+        raise BadInput(f"one-hot vectors of {size} are for whole numbers from 0 to {size - 1}")
     result = np.zeros((*indices.shape, size))
     np.put_along_axis(result, indices[..., None], 1.0, axis=-1)
     return result
@@ -104,7 +110,15 @@ def train(
         targets: 0 or 1, `[example]`.
         steps: how often all weights are moved.
         watch: told each step and the loss before it.
+
+    Raises:
+        BadInput: there are no such inputs, or as many targets as examples there are not, or some are neither 0 nor 1.
     """
+    inputs, targets = np.asarray(inputs, float), np.asarray(targets, float)
+    if inputs.ndim != 2 or not inputs.size or not np.isfinite(inputs).all():
+        raise BadInput(f"inputs are finite numbers [example, input], not of shape {list(inputs.shape)}")
+    if targets.shape != inputs.shape[:1] or not np.isin(targets, (0, 1)).all():
+        raise BadInput(f"targets are 0 or 1, one for each of {len(inputs)} examples")
     mean, deviation = inputs.mean(0), inputs.std(0)
     deviation[deviation < 1e-9] = 1.0  # an input that never changes tells nothing; it is left as it is
     x = (inputs - mean) / deviation

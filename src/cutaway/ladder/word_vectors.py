@@ -182,8 +182,10 @@ class WordVectors:
                     if number == 1 and len(values) == 1:
                         continue
                     rows.append(np.array(values, np.float32))
-                    if not len(rows[-1]) or len(rows[-1]) != len(rows[0]):
-                        raise ValueError(f"{len(rows[-1])} numbers, not {len(rows[0])}")
+                    if not values:
+                        raise ValueError("no number follows the word")
+                    if len(rows[-1]) != len(rows[0]):
+                        raise ValueError(f"{len(rows[-1])} numbers, where the first has {len(rows[0])}")
                     words.append(word)
         except OSError as error:
             raise BadInput(f"{path} cannot be read ({error.strerror}); give word vectors as text") from None

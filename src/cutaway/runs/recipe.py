@@ -166,6 +166,8 @@ _EXPECTED = {
     "string_type": "text in quotes",
     "list_type": "a list in [ ]",
     "tuple_type": "a list in [ ]",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
     "dict_type": "a table of keys",
     "model_type": "a table of keys",
     "model_attributes_type": "a table of keys",

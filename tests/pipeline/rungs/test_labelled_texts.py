@@ -125,7 +125,7 @@ def test_a_label_of_several_against_the_rest(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("none.csv", None, "there is no file"),
+        ("none.csv", None, "is not there"),
         ("pairs.txt", b"only words\n", "line 1 is no label, a tab and a text"),
         ("empty.txt", b"", "empty.txt holds no labelled text"),
         ("heading.csv", b"text,label\n", "heading.csv holds no examples to learn from"),

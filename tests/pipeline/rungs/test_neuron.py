@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -96,6 +97,20 @@ def test_digits_of_scikit_learn(figures: Callable[[Path], dict[str, float]], tmp
 def test_mnist(figures: Callable[[Path], dict[str, float]], tmp_path: Path) -> None:
     stage = climbed(tmp_path / "run", "--data", str(MNIST), "--set", "neuron.steps=30")
     assert figures(stage)["accuracy"] > 0.9
+
+
+def test_two_classes_of_letters_there_are_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["ladder", "neuron", "--set", "neuron.pair=[4,9]", "--out", str(tmp_path / "run")]
+    assert run_command(asked) == 2
+    assert "two classes of images" in capsys.readouterr().err
+
+
+def test_a_single_step_is_no_curve(tmp_path: Path) -> None:
+    stage = climbed(tmp_path / "run", "--set", "neuron.steps=1")
+    report = (stage / "report.md").read_text()
+    assert "![" in report
+    for name in re.findall(r"!\[.*?\]\((.*?)\)", report):
+        assert (stage / name).is_file()
 
 
 def test_what_cannot_be_learned_from(tmp_path: Path) -> None:

@@ -82,6 +82,16 @@ def test_some_rows_only(climb: Callable[..., int], tmp_path: Path) -> None:
     assert "learning.svg" not in (tmp_path / "run" / "table" / "report.md").read_text()
 
 
+def test_what_took_long_is_not_thrown_away_unasked(
+    climb: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert climb(tmp_path / "run", 'models=["kneser_ney"]') == 0
+    before = (tmp_path / "run" / "table" / "evals.json").read_bytes()
+    assert climb(tmp_path / "run", 'models=["kneser_ney"]', "order=2") == 2
+    assert "--again" in capsys.readouterr().err
+    assert (tmp_path / "run" / "table" / "evals.json").read_bytes() == before
+
+
 def test_without_its_library_the_row_is_left_out(
     climb: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -341,4 +341,4 @@ def _cut(each: Trained, problem: Problem) -> list[str]:
     return [each.tokenizer.decode([token]) for token in _written(each, [problem])[0]]
 
 
-RUNG = Rung("arithmetic", "An arithmetic transformer", ArithmeticSettings, climb)
+RUNG = Rung("arithmetic", "An arithmetic transformer", ArithmeticSettings, climb, costly=True)

@@ -117,7 +117,7 @@ def read_labelled(
     for label, number in ((found, int(targets.sum())), ("others", int((1 - targets).sum()))):
         if number < FEWEST:
             raise BadInput(
-                f"{where} has {number} texts that are {label}; at least {FEWEST} are needed to learn and test"
+                f"{where} has {number} text{'s' * (number != 1)} of {label}; {FEWEST} are the fewest to learn from"
             )
     named = sorted({label for _, label, _ in kept} - {found})
     return LabelledTexts(
@@ -159,7 +159,8 @@ def _label_to_find(labels: set[str], wanted: str | None, where: str) -> str:
 def _read(path: Path) -> list[Row]:
     """Each text a group of its own."""
     if not path.is_file():
-        raise BadInput(f"there is no file {path}; give a zip of NLTK, {_SMS}, or a table with text and label")
+        what = "is a folder" if path.is_dir() else "is not there"
+        raise BadInput(f"{path} {what}; give a zip of NLTK, {_SMS}, or a table with text and label")
     if path.suffix.lower() in _TABLES:
         found = _of_table(path)
     elif zipfile.is_zipfile(path):

@@ -20,7 +20,7 @@ from cutaway.ladder.softmax import softmax
 from cutaway.pipeline.rungs.neuron_tasks import LETTERS, Task, letters, pictures
 from cutaway.pipeline.rungs.rung import Found, Rung
 from cutaway.pipeline.stage import StageContext
-from cutaway.runs import Result, Settings
+from cutaway.runs import BadInput, Result, Settings
 
 NAME = "neuron"
 SCORES = (2.0, 1.8, 1.2, 0.8, 0.6)
@@ -54,6 +54,8 @@ def climb(context: StageContext[NeuronSettings]) -> Found:
     """Work out a neuron, a layer and softmax; train a neuron and test it."""
     settings = context.settings
     images = settings.data is not None or settings.on == "digits"
+    if "pair" in settings.model_fields_set and not images:
+        raise BadInput('neuron.pair is of two classes of images: give them too, by --data or --set neuron.on="digits"')
     task = pictures(settings.data, settings.pair) if images else letters(context.seed)
     trained = _learn(context, task)
     answers = trained.probabilities(task.test_x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ class Found:
         results: its figures.
         said: what a person reads first: one to five lines with the main figures.
         report: Markdown, below a title that is added; `![...](name.svg)` shows a picture.
-        pictures: drawings by name, without an ending, as `cutaway.evals` draws them.
+        pictures: drawings by name, without an ending, as `cutaway.evals` draws them; "" where there is nothing to draw.
         data: what the pictures were drawn from, in JSON's types: what the page draws.
     """
 
@@ -47,6 +48,7 @@ class Rung:
         climb: does it. `context.settings` are of the type above; what it keeps beside what it returns (models,
             metrics) it writes to `context.directory`, where an interrupted attempt may have left something.
         files: files outside the run that it reads, from its settings.
+        costly: whether it takes minutes, so that what it made is never thrown away unasked.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Rung:
     settings: type[Settings]
     climb: Callable[[StageContext[Any]], Found]
     files: Callable[[Any], Iterable[Path]] = lambda settings: ()
+    costly: bool = False
 
     @property
     def recipe(self) -> type[Settings]:
@@ -80,15 +83,20 @@ class Rung:
                 settings=settings,
                 outputs=(RESULTS, REPORT, DATA, "*.svg", "model/**/*"),
                 files=lambda recipe: self.files(settings(recipe)),
+                costly=self.costly,
             ),
         )
 
     def _do(self, context: StageContext[Any]) -> None:
         found, directory = self.climb(context), context.directory
+        report = found.report
         write_results(directory / RESULTS, found.results)
-        atomic.write_text(directory / REPORT, f"# {self.title}\n\n{found.report.strip()}\n")
         atomic.write_json(directory / DATA, dict(found.data))
         for name, drawn in found.pictures.items():
-            atomic.write_text(directory / f"{name}.svg", svg_file(drawn))
+            if drawn:
+                atomic.write_text(directory / f"{name}.svg", svg_file(drawn))
+            else:  # a curve of a single step, say
+                report = re.sub(rf"!\[[^]]*\]\({re.escape(name)}\.svg\)\n*", "", report)
+        atomic.write_text(directory / REPORT, f"# {self.title}\n\n{report.strip()}\n")
         for line in found.said:
             context.progress.say(line)

@@ -90,7 +90,7 @@ def pictures(found: Comparison) -> dict[str, str]:
     wanted, others = found.data.wanted, found.data.others
     return {
         "precision-recall": panels(
-            Chart("Precision, by recall", [], "recall", y_range=(0.0, 1.0), x_from=0.0, height=260, right=130),
+            Chart("Precision, by recall", [], "recall", y_range=(0.0, 1.0), x_from=0.0, height=260, right=150),
             _groups(found, {one.filter.name: thinned(one.curve) for one in found.filters}),
         ),
         "reliability": side_by_side(
@@ -180,5 +180,5 @@ def _cost(found: Comparison) -> str:
     top = 1.5 * nothing
     by_cost = Series(f"p = {at:.2f}", [(at, 0.0), (at, top)], "soft")
     title = f"Cost of the mistakes in {EACH:,} texts, by the threshold (to stop nothing costs {nothing:.0f})"
-    chart = Chart(title, [by_cost], "threshold", y_range=(0.0, top), x_from=0.0, height=260, right=130)
+    chart = Chart(title, [by_cost], "threshold", y_range=(0.0, top), x_from=0.0, height=260, right=150)
     return panels(chart, _groups(found, lines))

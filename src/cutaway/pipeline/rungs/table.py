@@ -295,4 +295,6 @@ def report(text: RunningText, settings: TableSettings, table: Mapping[str, Row],
     return "\n\n".join([about, markdown_table(head, rows), *(f"![]({name}.svg)" for name in pictures)])
 
 
-RUNG = Rung(NAME, "The table: from counts to the transformer, on the same bytes", TableSettings, climb, files_of)
+RUNG = Rung(
+    NAME, "The table: from counts to the transformer, on the same bytes", TableSettings, climb, files_of, costly=True
+)

@@ -385,5 +385,10 @@ def files(settings: TranslationSettings) -> Iterable[Path]:
 
 
 RUNG = Rung(
-    "translation", "Translation: one vector, attention, nothing but attention", TranslationSettings, climb, files
+    "translation",
+    "Translation: one vector, attention, nothing but attention",
+    TranslationSettings,
+    climb,
+    files,
+    costly=True,
 )
