@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from cutaway.assistant.conversations import Conversations
 
@@ -53,6 +53,22 @@ def test_a_conversation_is_there_after_a_reload(page: Page, live: Any) -> None:
     ask(page, "And of rafts", 3)
     (one,) = live.app.state.service.conversations.listed("")
     assert one.turns == 6
+
+
+def test_a_stopped_answer_is_the_same_after_a_reload(page: Page, live: Any) -> None:
+    live.lm.seconds_a_token = 0.005
+    live.lm.script = lambda _: "light " * 200
+    page.get_by_label("Question", exact=True).fill("go on")
+    page.keyboard.press("Enter")
+    tokens = page.locator("article.answer .token")
+    expect(tokens.nth(3)).to_be_visible()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    shown = tokens.count()
+    page.reload()
+    expect(page.locator("article.answer .figures")).to_contain_text("stopped")
+    # The server had written on until it learnt of the stop; that much was shown as well.
+    assert tokens.count() == shown
 
 
 def test_after_a_reload_the_left_answer_is_still_the_left_one(page: Page, live: Any) -> None:
@@ -138,6 +154,20 @@ def test_forward_to_a_conversation_that_had_not_begun(page: Page, live: Any) -> 
     expect(page.locator("article.question")).to_have_count(0)
     expect(page.get_by_text("Ask your model something")).to_be_visible()
     expect(page).not_to_have_url(re.compile("conversation="))
+
+
+def test_what_was_asked_before_the_list_came_is_named_in_the_address(page: Page, live: Any) -> None:
+    held: list[Route] = []
+    page.route(re.compile(r"/api/conversations(\?|$)"), lambda route: held.append(route))
+    page.reload()
+    ask(page, "Tell of ships", 1)
+    expect(page).not_to_have_url(re.compile("conversation="))
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(page).to_have_url(re.compile("conversation="))
+    page.reload()
+    expect(page.locator("article.question")).to_contain_text("Tell of ships")
 
 
 def test_a_text_that_is_too_long_to_paste_is_told(page: Page, live: Any) -> None:

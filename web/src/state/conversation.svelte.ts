@@ -1,4 +1,4 @@
-import { ApiError, chat } from '../api/client';
+import { ApiError, chat, conversation as keptConversation } from '../api/client';
 import type { AnswerToken, KeptConversation, KeptDetail, KeptIn, Message, ToolUse } from '../api/types';
 import { connection } from './connection.svelte';
 import { history } from './history.svelte';
@@ -105,6 +105,14 @@ export class Answer {
     answer.state = 'failed';
     answer.error = 'The server broke off before this answer was finished, and nothing of it was kept.';
     return answer;
+  }
+
+  /** It was stopped here, and the server wrote on until it learnt of that. */
+  wroteOn(state: string, detail: KeptDetail): void {
+    this.tools = detail.tools ?? [];
+    this.take((detail.tokens ?? []).slice(this.written));
+    this.finish = detail.finish ?? null;
+    if (state === 'done') this.state = state;
   }
 
   get running(): boolean {
@@ -318,6 +326,11 @@ class Conversation {
     place.conversation = kept.id;
   }
 
+  /** Name in the address what was asked before it was known that the server keeps conversations. */
+  name(): void {
+    if (this.last) place.conversation ??= this.id;
+  }
+
   private find(id: string | null): Node | undefined {
     return id === null ? undefined : this.byId.get(id);
   }
@@ -348,8 +361,20 @@ class Conversation {
     const keep = { conversation: this.id, parent: this.keptBefore(asked), question: asked.id, answer: node.id };
     this.writing += 1;
     await this.run(node.answer, messages, begun, keep);
+    const here = this.id === keep.conversation;
+    if (here && history.kept && node.answer.state === 'stopped' && node.answer.written > 0) await this.readBack(node.answer, keep);
     this.writing -= 1;
     void history.load();
+  }
+
+  /** Show of a stopped answer what the server has of it, so that what is read now is what is read later. */
+  private async readBack(answer: Answer, { conversation, answer: id }: KeptIn): Promise<void> {
+    for (const milliseconds of [50, 200, 500]) {
+      await new Promise((done) => setTimeout(done, milliseconds));
+      const turns = await keptConversation(conversation).then((kept) => kept.turns, () => []);
+      const turn = turns.find((each) => each.id === id);
+      if (turn) return answer.wroteOn(turn.state, turn.detail);
+    }
   }
 
   private async run(answer: Answer, messages: Message[], begun: How['begun'], keep: KeptIn): Promise<void> {
