@@ -98,6 +98,8 @@ def test_a_run_is_started_stopped_and_resumed(page: Page, live: Any, monkeypatch
         loss = page.locator("figure", has=page.locator("code", has_text=re.compile("^loss$")))
         expect(loss).to_be_visible()
         expect(page).to_have_url(re.compile("run=mine"))
+        page.get_by_text("New run").click()
+        expect(page.get_by_text("mine is at work: they share this machine")).to_be_visible()
         stop.click()
         resume = run.get_by_role("button", name="Resume mine")
         expect(resume).to_be_visible()
