@@ -214,6 +214,11 @@ function first(): Place {
 
 export const place = $state(first());
 
+/** The block that is open in a model of so many: the first where none is, the last where it has not as many. */
+export function openBlock(blocks: number): number {
+  return Math.min(Number(/^blocks\.(\d+)\./.exec(place.part)?.[1] ?? 0), blocks - 1);
+}
+
 /** Browsers refuse more than a hundred changes of the URL in half a minute: after some at once, milliseconds from one to the next. */
 const PAUSE = 450;
 const SOME = 30;
