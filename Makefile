@@ -43,8 +43,9 @@ lint: .venv/.dev
 	$(BIN)/vulture
 	$(BIN)/python hatch_build.py check
 
+# Many tests wait, for a browser or for other processes: two at a time take little more than half as long.
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 # An environment of its own: building the peers takes minutes, and some of them want other versions than we do.
 .venv-oracles/.built: $(SOURCES) | .venv/bin/python

@@ -59,7 +59,7 @@ def test_reads_responses_and_conversions_and_passes_over_the_rest(tmp_path: Path
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        (b"Content-Encoding: gzip\r\n", gzip.compress(b"<p>hello")),
+        (b"Content-Encoding: gzip\r\n", gzip.compress(b"<p>hello", mtime=0)),
         (b"Content-Encoding: deflate\r\n", zlib.compress(b"<p>hello")),
         (b"Transfer-Encoding: chunked\r\n", b"3\r\n<p>\r\n5\r\nhello\r\n0\r\n\r\n"),
         # Headers from before decoding, the body from after it, as some crawlers write them.
