@@ -128,6 +128,23 @@ def test_found_renamed_exported_and_deleted(page: Page, live: Any) -> None:
     expect(page.get_by_text("Ask your model something")).to_be_visible()
 
 
+def test_deleted_while_an_answer_is_written(page: Page, live: Any) -> None:
+    ask(page, "Tell of ships", 1)
+    live.lm.seconds_a_token = 0.02
+    live.lm.script = lambda _: "light " * 200
+    page.get_by_label("Question", exact=True).fill("go on")
+    page.keyboard.press("Enter")
+    expect(page.locator("article.answer").nth(1).locator(".token").nth(3)).to_be_visible()
+    kept(page).get_by_role("button", name="Delete").click()
+    kept(page).get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_text("Ask your model something")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)
+    expect(kept(page)).to_contain_text("None yet.")
+    page.reload()
+    expect(kept(page)).to_contain_text("None yet.")
+    assert live.lm.running == 0
+
+
 def test_back_and_forward_go_through_conversations(page: Page, live: Any) -> None:
     questions = page.locator("article.question p:not(.acts)")
     ask(page, "Tell of ships", 1)
