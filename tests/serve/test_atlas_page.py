@@ -244,3 +244,12 @@ def test_a_digit_is_drawn_with_keys(page: Page, live: Any) -> None:
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Space")
     expect(page.locator(".answer .name")).to_have_text(re.compile("1$"))
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_phone(page: Page, live: Any) -> None:
+    for name in ("neuron", "layers", "activations", "training", "generalisation", "digit"):
+        turn_to(page, live, name)
+        expect(page.locator("figure").first).to_be_visible()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390, name
