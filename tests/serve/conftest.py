@@ -361,6 +361,21 @@ def page(browser: Browser, live: Any, trouble: list[str], request: pytest.Fixtur
 
 
 @pytest.fixture
+def fits(page: Page) -> Callable[[str], None]:
+    """Tells whether the page, which is a phone's, reaches beyond its sides, also at 320 pixels (WCAG 2.2, 1.4.10)."""
+
+    def fits(what: str) -> None:
+        phone = page.viewport_size
+        assert phone is not None
+        for width in (320, phone["width"]):
+            page.set_viewport_size({"width": width, "height": phone["height"]})
+            page.wait_for_timeout(350)
+            assert page.evaluate("document.documentElement.scrollWidth") == width, what
+
+    return fits
+
+
+@pytest.fixture
 def small_run(tokenizer: Tokenizer) -> Callable[[Path], list[int]]:
     """Makes a run's files as its stages write them, small; gives the ids of its shard."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -247,9 +248,8 @@ def test_a_digit_is_drawn_with_keys(page: Page, live: Any) -> None:
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
-def test_phone(page: Page, live: Any) -> None:
+def test_phone(page: Page, live: Any, fits: Callable[[str], None]) -> None:
     for name in ("neuron", "layers", "activations", "training", "generalisation", "digit"):
         turn_to(page, live, name)
         expect(page.locator("figure").first).to_be_visible()
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390, name
+        fits(name)

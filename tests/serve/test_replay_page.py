@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,7 @@ def test_a_step_that_was_not_kept_is_told(page: Page, live: Any, trouble: list[s
 
 
 @pytest.mark.parametrize("page", [{"viewport": {"width": 390, "height": 844}}], indirect=True)
-def test_phone(page: Page, live: Any) -> None:
+def test_phone(page: Page, live: Any, fits: Callable[[str], None]) -> None:
     page.goto(f"{live.url}/?view=inside&part=blocks.0.attn&model=way:pretrain@1")
     expect(page.get_by_role("group", name="Replay through training")).to_be_visible()
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    fits("replay")
